@@ -43,8 +43,8 @@ from hls.archive.segment import (
     segment_name,
 )
 from hls.archive.writer import SegmentWriter
+from hls.parts.clock_step import BEGINNING_90K, BEGINNING_FALL_90K
 from hls.parts.part import PartSamples
-from hls.parts.segmenter import BEGINNING_90K, BEGINNING_FALL_90K
 from hls.settings import FsyncMode
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from gateway.media import Packet
 from hls.mp4.audio import fmp4_audio
-from hls.parts.segmenter import SOUND_WAIT_90K
+from hls.parts.run_sound import SOUND_WAIT_90K
 from hls.parts.target_duration import TargetDurationProbe, TargetDurations
 
 PROBE_MAX_BYTES = 32 * 1024 * 1024

@@ -5,10 +5,10 @@ the wall clock was set, it follows the clock with a discontinuity, ahead and bac
 window, the playlist has some dates twice for as long as the window lasts, as the clock had them twice.
 """
 
-from gateway.clock import CLOCK_RATE, seconds_90k
+from gateway.clock import CLOCK_RATE
 from hls.live.segment import LiveSegment
+from hls.parts.clock_step import CLOCK_STEP_90K
 from hls.parts.part import Part
-from hls.parts.segmenter import CLOCK_STEP_S
 
 OVERLAP_MAX_90K = CLOCK_RATE // 2
 """By how much dates may overlap between two segments where the clock was not set, in ticks: a capture time that falls
@@ -32,7 +32,7 @@ def next_program_date_90k(last: LiveSegment | None, part: Part, part_target_90k:
     ahead_90k = part.captured_at_90k - due_90k
     if abs(ahead_90k) <= JITTER_MAX_90K and not part.is_discontinuity:
         return due_90k + max(-SLEW_90K, min(ahead_90k, SLEW_90K))
-    step_90k = seconds_90k(CLOCK_STEP_S) + part_target_90k
+    step_90k = CLOCK_STEP_90K + part_target_90k
     if ahead_90k >= -(step_90k if part.is_discontinuity else BACK_MAX_90K):
         overlap_90k = min(OVERLAP_MAX_90K, last.duration_90k - CLOCK_RATE // 1000)
         return max(part.captured_at_90k, due_90k - overlap_90k)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.media import StreamInfo
-from hls.mp4.fragments import VIDEO_TRACK_ID, FragmentMuxer, FragmentTrack
+from gateway.media import Packet, StreamInfo
+from hls.mp4.fragments import VIDEO_TRACK_ID, FragmentMuxer, FragmentTrack, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +65,23 @@ class PartSamples:
     def audio(self) -> FragmentTrack | None:
         """The track of the sound, if the part has any."""
         return next((track for track in self.tracks if track.track_id != VIDEO_TRACK_ID), None)
+
+
+def video_samples(frames: Sequence[Packet], start_90k: int, end_90k: int, offset_90k: int) -> list[Sample]:
+    """The frames of a part as samples on the media timeline, each up to the next one.
+
+    ``offset_90k`` is added to the times of the packets.
+    """
+    starts = [start_90k, *(frame.dts_90k + offset_90k for frame in frames[1:])]
+    ends = [*starts[1:], end_90k]
+    return [
+        Sample(
+            frame.data,
+            at_90k,
+            frame.pts_90k + offset_90k,
+            end_90k - at_90k,
+            frame.is_keyframe,
+            frame.info.video.has_changing_sets,
+        )
+        for frame, at_90k, end_90k in zip(frames, starts, ends, strict=True)
+    ]

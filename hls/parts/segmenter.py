@@ -9,26 +9,19 @@ parts are strict, and cameras are not. So the boundary between two parts is chos
    that comes at 85 % or later. If that frame is beyond 100 %, the boundary is placed at 100 %, and the frame *decodes*
    there, earlier than its time stamp. Its presentation time never changes.
 2. The decode timeline may so fall behind the frames, by as long as pictures were lost for example. The parts after that
-   have one frame each, until it has caught up: that takes a fifth of the time at 25 frames a second. If the lag grows
-   from keyframe to keyframe, or if ``LONG_FRAMES`` in a row were longer than the part target, the camera has become
-   slower than its parts, at night or because it loses most of its pictures. Then segments are *whole* (§6.2.1 demands
-   parts of nobody): their parts end where frames do, and are not listed, and they end after ``WHOLE_SEGMENT_S``. A
-   segment with listed parts begins again after ``SHORT_FRAMES``. What not even segments of one frame make up for is a
-   discontinuity at the next keyframe, and so is a gap of more than ``GAP_MAX_S``.
+   have one frame each, until it has caught up. A camera that is slower than its parts has *whole* segments, whose parts
+   are not listed (:mod:`hls.parts.pace`). What not even that makes up for is a discontinuity at the next keyframe, and
+   so is a gap of more than ``GAP_MAX_90K``.
 3. A segment begins with a keyframe and ends before the first keyframe at which it has lasted ``MIN_SEGMENT_S``. If no
    keyframe comes in time, it ends before it would exceed the target duration, and the next one begins without one. That
    one ends before the next keyframe, so that no keyframe of a long GOP is in the middle of a part.
 4. A new run or a new StreamInfo is a discontinuity: the segment ends, and the next has its own init segment. So is a
-   step of the wall clock, from the next keyframe on: the capture time differs from that of the segment's first frame
-   plus media time by more than ``CLOCK_STEP_S``, or has fallen by more than ``BEGINNING_FALL_90K`` in the
-   first seconds.
+   step of the wall clock, from the next keyframe on (:mod:`hls.parts.clock_step`).
 5. While no frames come, nothing happens: the timeline waits, and PROGRAM-DATE-TIME tells afterwards how much time has
    passed. Packets that come late continue where the stream stopped. There are no gaps (EXT-X-GAP): hls.js skips them,
    but shaka and video.js request each of them. After an outage of ``FRESH_TARGETS`` target durations the playlist
    begins afresh.
-6. Audio is in the same fragments. It is in the init segment only if audio was received, because the init segment
-   promises it, and :mod:`hls.mp4.audio` keeps the promise. What is received during the first part of a run begins with
-   that part. What comes later begins with a segment, after a discontinuity.
+6. Audio is in the same fragments (:mod:`hls.parts.run_sound`).
 7. Packets that cannot be shown (those of a run before its first keyframe) are dropped and counted.
 
 Sans-IO: feed packets and the time, then take the events.
@@ -37,54 +30,29 @@ Sans-IO: feed packets and the time, then take the events.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from gateway.clock import CLOCK_RATE, seconds_90k, to_seconds
+from gateway.clock import CLOCK_RATE, to_seconds
 from gateway.media import Packet, StreamInfo
-from hls.mp4.audio import AudioTrack, fmp4_audio
-from hls.mp4.fragments import FragmentMuxer, FragmentTrack, Sample, fragment
+from hls.mp4.fragments import FragmentMuxer, FragmentTrack, fragment
+from hls.parts.clock_step import is_clock_step
 from hls.parts.counters import PartCounters
-from hls.parts.part import Part, PartSamples, SegmentEnd
-from hls.parts.target_duration import MIN_SEGMENT_S, TargetDurations
+from hls.parts.pace import WHOLE_SEGMENT_90K, Pace
+from hls.parts.part import Part, PartSamples, SegmentEnd, video_samples
+from hls.parts.run_sound import SOUND_WAIT_90K, RunSound, can_have_sound
+from hls.parts.target_duration import MIN_SEGMENT_90K, TargetDurations
 from hls.parts.timeline_end import TimelineEnd
 
 STALL_S = 1.5
 """After this long without a frame the stream is stalled. A shorter pause is usually the network's."""
 
-LONG_FRAMES = 2
-"""A single one is that before frames that were lost. After two, and a lag of a part target, there are more to come."""
-
-SHORT_FRAMES = 5
-"""So many in a row of at most the part target: the camera is as fast again as when it was measured."""
-
 FRESH_TARGETS = 3
 """After an outage of so many target durations, what came before it is no live video any more. For so long, requests
 wait for the camera (§6.2.5.2)."""
 
-WHOLE_SEGMENT_S = 2.0
-"""A whole segment ends after that, also without a keyframe: there are no parts to tell players what is new."""
-
-BEHIND_SEGMENTS = 3
-"""A lag of fewer segments is caught up: segments of one frame last longer than the frame."""
-
-GAP_MAX_S = 15.0
+GAP_MAX_90K = 15 * CLOCK_RATE
 """A keyframe after a longer gap is a discontinuity. Pictures are missing for less where one was lost: engines wait 12 s
 for the next keyframe."""
 
-CLOCK_STEP_S = 1.0
-"""A change of the capture time above this, within a segment, is a step of the wall clock. A smaller one is that of the
-network or of NTP, and just changes PROGRAM-DATE-TIME."""
-
-SOUND_WAIT_90K = 6 * CLOCK_RATE // 5
-"""How long the beginning of a run waits for sound that is declared and was never heard, so that it need not begin anew
-with sound. Some cameras send a packet of it only every second."""
-
-BEGINNING_90K = 15 * CLOCK_RATE
-BEGINNING_FALL_90K = 12 * CLOCK_RATE
-"""In the beginning of a run, capture times fall by so much without a step of the clock: those of a camera that sends
-pictures in bursts, or first what it has kept since its last keyframe, are only known when one came late."""
-
 MuxerFactory = Callable[[StreamInfo], FragmentMuxer]
-
-
 SegmenterEvent = Part | SegmentEnd
 
 
@@ -118,13 +86,12 @@ class Segmenter:
         self.longest_whole_gop_90k = 0
         """The longest time from one keyframe to the next."""
         self._counters = counters if counters is not None else PartCounters()
-        self._is_heard = is_heard
         self._for_recording = self._joins = for_recording
         self._make_muxer = make_muxer
         self._events: list[SegmenterEvent] = []
         self._muxer: FragmentMuxer | None = None
         self._info: StreamInfo | None = None
-        self._audio: AudioTrack | None = None
+        self._sound = RunSound(self._counters.audio, is_heard)
         self._sequence = 0
         self._run = 0
         self._offset_90k = 0
@@ -143,14 +110,9 @@ class Segmenter:
         self._is_discontinuous = False
         self._begins_afresh = False
         self._ends_soon = False
-        self._has_whole_segments = False
-        """Whether the parts of the open segment are not listed."""
-        self._long_frames = self._short_frames = 0
-        """Frames in a row that were longer than the part target, or not."""
+        self._pace = Pace(targets.part_target_90k)
         self._lag_90k = 0
         """By how much the newest frame decodes earlier than it should, if a part begins with it."""
-        self._keyframe_lag_90k = 0
-        """The lag of the part before the newest keyframe."""
         self._keyframe_90k = 0
         self._skew_90k: int | None = None
         """Capture time minus place on the timeline, of the open segment's first frame."""
@@ -162,10 +124,12 @@ class Segmenter:
     def feed(self, packet: Packet, now_s: float) -> None:
         """Take the next packet."""
         if not packet.is_video:
-            self._feed_audio(packet)
+            self.has_audio = True
+            if packet.run == self._run and self._is_running:
+                self._sound.feed(packet, self._is_opening)
             return
         if self._is_running and packet.run == self._run:
-            self._note_frame(packet.dts_90k + self._offset_90k - self._edge_90k)
+            self._pace.note(packet.dts_90k + self._offset_90k - self._edge_90k)
         if self._is_running and self._is_discontinuity(packet):
             self._stop()
         if not self._is_running:
@@ -216,8 +180,8 @@ class Segmenter:
         if not self._frames or not self._is_running:
             return None
         end_90k = self._edge_90k + self.frame_90k
-        video = self._video(self._frames, self._end_90k, end_90k)
-        audio = self._audio.waiting(end_90k) if self._audio is not None else ()
+        video = video_samples(self._frames, self._end_90k, end_90k, self._offset_90k)
+        audio = self._sound.waiting(end_90k)
         return self._samples(self._frames, self._part_muxer().tracks(video, audio), None)
 
     def end_run(self, following: Packet | None = None) -> None:
@@ -235,13 +199,13 @@ class Segmenter:
     @property
     def stalls_at_s(self) -> float:
         """When the stream counts as stalled. A camera of a frame a second is not stalled between two frames."""
-        longest_90k = max(self.targets.part_target_90k, self.frame_90k if self._has_whole_segments else 0)
+        longest_90k = max(self.targets.part_target_90k, self.frame_90k if not self._pace.lists_parts else 0)
         return self._edge_at_s + max(STALL_S, 2.5 * to_seconds(longest_90k))
 
     @property
     def lists_parts(self) -> bool:
         """Whether the next part will be listed; else only its segment is: rule 2."""
-        return not self._has_whole_segments
+        return self._pace.lists_parts
 
     def end_segment_soon(self) -> None:
         """End the open segment with its next part, because a player needs a complete segment to begin with."""
@@ -256,22 +220,25 @@ class Segmenter:
         self.frame_90k = at_90k - self._edge_90k
         boundary_90k = self._boundary_90k(at_90k)
         self._lag_90k = at_90k - boundary_90k
-        if self._is_too_slow(at_90k, packet):
+        open_90k = at_90k - self._end_90k
+        is_too_slow = self._pace.is_too_slow(self._open_lag_90k, open_90k, is_keyframe=packet.is_keyframe)
+        if is_too_slow and not self._for_recording:
             self._close_part(boundary_90k, packet.dts_90k)
             self._end_segment()
-            self._has_whole_segments = True
+            self._pace.lists_parts = False
             return
-        if self._waits_for_sound() and at_90k - self._end_90k < SOUND_WAIT_90K:
+        waits_for_sound = self._for_recording and self._is_opening and self._sound.is_awaited
+        if waits_for_sound and open_90k < SOUND_WAIT_90K:
             return
-        is_long_enough = at_90k - self._segment_start_90k >= seconds_90k(MIN_SEGMENT_S)
+        is_long_enough = at_90k - self._segment_start_90k >= MIN_SEGMENT_90K
         if packet.is_keyframe and (is_long_enough or not self._begins_with_keyframe):
             self._close_part(boundary_90k, packet.dts_90k)
             self._end_segment()
-        elif at_90k - self._end_90k >= self.targets.part_min_90k:
+        elif open_90k >= self.targets.part_min_90k:
             self._close_part(boundary_90k, packet.dts_90k)
             duration_90k = self._end_90k - self._segment_start_90k
-            next_90k = max(target_90k, self.frame_90k) if self._has_whole_segments else target_90k
-            is_whole = self._has_whole_segments and duration_90k >= seconds_90k(WHOLE_SEGMENT_S)
+            next_90k = max(target_90k, self.frame_90k) if not self._pace.lists_parts else target_90k
+            is_whole = not self._pace.lists_parts and duration_90k >= WHOLE_SEGMENT_90K
             if self._ends_soon or is_whole or duration_90k + next_90k > self.targets.segment_max_90k:
                 self._end_segment()
 
@@ -279,25 +246,9 @@ class Segmenter:
         """Where the open part ends before a frame at ``at_90k``: rule 1."""
         if self._for_recording:
             return at_90k
-        if self._has_whole_segments:
+        if not self._pace.lists_parts:
             return min(at_90k, self._segment_start_90k + self.targets.segment_max_90k)
         return min(at_90k, self._end_90k + self.targets.part_target_90k)
-
-    def _note_frame(self, duration_90k: int) -> None:
-        is_long = duration_90k > self.targets.part_target_90k
-        self._long_frames = self._long_frames + 1 if is_long else 0
-        self._short_frames = 0 if is_long else self._short_frames + 1
-
-    def _is_too_slow(self, at_90k: int, packet: Packet) -> bool:
-        """Whether a segment must be whole from ``packet`` at ``at_90k`` on: rule 2."""
-        if self._for_recording or self._has_whole_segments:
-            return False
-        limit_90k = 2 * self.targets.part_target_90k
-        if packet.is_keyframe:
-            before_90k, self._keyframe_lag_90k = self._keyframe_lag_90k, self._open_lag_90k
-            if self._keyframe_lag_90k >= before_90k > limit_90k:
-                return True
-        return self._long_frames >= LONG_FRAMES and at_90k - self._end_90k > limit_90k
 
     @property
     def _open_lag_90k(self) -> int:
@@ -309,8 +260,8 @@ class Segmenter:
         start_90k, self._end_90k = self._end_90k, boundary_90k
         self._muxer = muxer = self._part_muxer()
         self._is_opening = False
-        audio = self._audio.take(boundary_90k) if self._audio is not None else ()
-        tracks = muxer.tracks(self._video(frames, start_90k, boundary_90k), audio)
+        audio = self._sound.take(boundary_90k)
+        tracks = muxer.tracks(video_samples(frames, start_90k, boundary_90k, self._offset_90k), audio)
         self._sequence += 1
         part = Part(
             muxer=muxer,
@@ -320,7 +271,7 @@ class Segmenter:
             captured_at_90k=frames[0].captured_at_90k - (frames[0].dts_90k + self._offset_90k - start_90k),
             is_independent=any(frame.is_keyframe for frame in frames),
             is_discontinuity=self._is_discontinuous,
-            is_listed=not self._has_whole_segments,
+            is_listed=self._pace.lists_parts,
             begins_afresh=self._begins_afresh,
         )
         self._is_discontinuous = self._begins_afresh = False
@@ -333,24 +284,8 @@ class Segmenter:
         if not self._is_opening and self._muxer is not None:
             return self._muxer
         assert self._info is not None
-        muxed = replace(self._info, audio=self._audio.info if self._audio is not None else None)
+        muxed = replace(self._info, audio=self._sound.info)
         return self._muxer if self._muxer is not None and self._muxer.info == muxed else self._make_muxer(muxed)
-
-    def _video(self, frames: Sequence[Packet], start_90k: int, end_90k: int) -> list[Sample]:
-        """The frames of a part as samples on the timeline, each up to the next one."""
-        starts = [start_90k, *(frame.dts_90k + self._offset_90k for frame in frames[1:])]
-        ends = [*starts[1:], end_90k]
-        return [
-            Sample(
-                frame.data,
-                at_90k,
-                frame.pts_90k + self._offset_90k,
-                end_90k - at_90k,
-                frame.is_keyframe,
-                frame.info.video.has_changing_sets,
-            )
-            for frame, at_90k, end_90k in zip(frames, starts, ends, strict=True)
-        ]
 
     def _samples(
         self, frames: Sequence[Packet], tracks: Sequence[FragmentTrack], next_dts_90k: int | None
@@ -365,7 +300,7 @@ class Segmenter:
             is_keyframe=first.is_keyframe,
             tracks=tracks,
             offset_90k=self._offset_90k,
-            audio_offset=self._audio.offset if self._audio is not None else 0,
+            audio_offset=self._sound.offset,
         )
 
     def _end_segment(self) -> None:
@@ -374,35 +309,23 @@ class Segmenter:
         self._segment_start_90k = self._end_90k
         self._skew_90k = None
         self._ends_soon = False
-        if self._short_frames >= SHORT_FRAMES and self._lag_90k <= self.targets.part_target_90k:
-            self._has_whole_segments = False
+        self._pace.end_segment(self._lag_90k)
 
     # --- discontinuities
 
     def _is_discontinuity(self, packet: Packet) -> bool:
-        is_change = packet.info is not self._info and packet.info != self._info
-        is_first_audio = packet.is_keyframe and self.has_audio and self._audio is None
-        if packet.run != self._run or is_change or self._is_clock_step(packet) or self._is_behind(packet):
+        """Rules 2, 4 and 6."""
+        if packet.run != self._run or (packet.info is not self._info and packet.info != self._info):
             return True
-        return is_first_audio and self._can_carry_audio(packet)
-
-    def _is_clock_step(self, packet: Packet) -> bool:
-        if not packet.is_keyframe or self._skew_90k is None:
-            return False
-        step_90k = packet.captured_at_90k - packet.dts_90k - self._offset_90k - self._skew_90k
-        fall_90k = BEGINNING_FALL_90K if packet.dts_90k < BEGINNING_90K else seconds_90k(CLOCK_STEP_S)
-        return not -fall_90k <= step_90k <= seconds_90k(CLOCK_STEP_S)
-
-    def _is_behind(self, packet: Packet) -> bool:
-        """Rule 2."""
         if not packet.is_keyframe:
             return False
-        if packet.dts_90k + self._offset_90k - self._edge_90k > seconds_90k(GAP_MAX_S):
+        at_90k = packet.dts_90k + self._offset_90k
+        if self._skew_90k is not None and is_clock_step(packet, packet.captured_at_90k - at_90k - self._skew_90k):
             return True
-        return self._has_whole_segments and self._open_lag_90k > BEHIND_SEGMENTS * self.targets.segment_max_90k
-
-    def _can_carry_audio(self, packet: Packet) -> bool:
-        return fmp4_audio(packet.info.audio) is not None
+        is_gap = at_90k - self._edge_90k > GAP_MAX_90K
+        if is_gap or self._pace.is_behind(self._open_lag_90k, self.targets.segment_max_90k):
+            return True
+        return self.has_audio and self._sound.track is None and can_have_sound(packet)
 
     def _stop(self, next_dts_90k: int | None = None) -> None:
         """End the segment. The last frame gets the usual duration, if the part target permits it."""
@@ -420,28 +343,5 @@ class Segmenter:
         self._run = keyframe.run
         self._offset_90k = self._end_90k - keyframe.dts_90k
         self._info = keyframe.info
-        self._audio = None
         self._is_opening = self._is_running = True
-        if self.has_audio and self._can_carry_audio(keyframe):
-            self._begin_audio()
-
-    def _feed_audio(self, packet: Packet) -> None:
-        self.has_audio = True
-        if packet.run != self._run or not self._is_running:
-            return
-        if self._audio is None and self._is_opening and self._can_carry_audio(packet):
-            self._begin_audio()
-        if self._audio is not None:
-            self._audio.feed(packet)
-
-    def _waits_for_sound(self) -> bool:
-        has_silent_track = self._info is not None and self._info.audio is not None and self._audio is None
-        return self._for_recording and self._is_opening and has_silent_track
-
-    def _begin_audio(self) -> None:
-        """Have audio in the run, from the open part on, which is the first one."""
-        assert self._info is not None
-        if self._info.audio is not None:
-            self._audio = AudioTrack(
-                self._info.audio, self._end_90k, self._offset_90k, self._counters.audio, self._is_heard
-            )
+        self._sound.begin_run(keyframe, self._end_90k, self._offset_90k, is_expected=self.has_audio)

@@ -32,6 +32,8 @@ three part targets are latency; the segmenter corrects larger jitter."""
 MIN_SEGMENT_S = 1.0
 """A segment has as many GOPs as it takes to last this long."""
 
+MIN_SEGMENT_90K = seconds_90k(MIN_SEGMENT_S)
+
 ROUNDED_OFF_90K = CLOCK_RATE // 2 - CLOCK_RATE // 100
 """By how much a segment may exceed the target duration; a little less than the half second that rounds down."""
 
@@ -89,7 +91,7 @@ class TargetDurationProbe:
         """Take the next video packet. Returns the durations once they are known; earlier if a viewer waits."""
         self._dts_90k.append(packet.dts_90k)
         span_90k = packet.dts_90k - self._dts_90k[0]
-        if packet.is_keyframe and span_90k >= seconds_90k(MIN_SEGMENT_S):
+        if packet.is_keyframe and span_90k >= MIN_SEGMENT_90K:
             return self._durations(span_90k)
         if span_90k >= seconds_90k(PROBE_MAX_S if is_awaited else UNAWAITED_PROBE_MAX_S):
             self.is_guess = self._longest_gop_90k < seconds_90k(PROBE_MAX_S)
