@@ -8,7 +8,7 @@ A track may have several formats, by payload type: a camera announces some and s
 later, :data:`SWITCH_PACKETS` packets of another one in a row do. Packets of types that are not known (comfort noise,
 telephone events, RFC 3389, RFC 4733) are counted and left out. Where a camera sends a type that it does not announce,
 and none of those that it does, it is taken for the format that is expected: that of video at once, of sound after
-:data:`UNKNOWN_FIRST_PACKETS`, and after other packets, :data:`UNKNOWN_PACKETS` later.
+:data:`UNKNOWN_FIRST_PACKETS`, and after other packets, or where the type is static, :data:`UNKNOWN_PACKETS` later.
 
 A camera that sets the padding bit without padding would lose the ends of its packets: once a packet has none, the bit
 of its source means nothing.
@@ -257,7 +257,12 @@ class ReceivedTrack:
     def _adopt(self, payload_type: int) -> bool:
         """Take a type that was not announced for the format that is expected; see the module."""
         enough = UNKNOWN_PACKETS if self._is_decided else 1 if len(self.formats) == 1 else UNKNOWN_FIRST_PACKETS
-        if payload_type < DYNAMIC_TYPE or self._other_packets < enough:
+        if payload_type < DYNAMIC_TYPE:
+            # Of sound, it may be one of those that have a meaning (RFC 3551 §6).
+            enough = UNKNOWN_PACKETS
+            if len(self.formats) > 1 or self._is_decided:
+                return False
+        if self._other_packets < enough:
             return False
         self._format, self._other_packets = replace(self._format, payload_type=payload_type), 0
         return True

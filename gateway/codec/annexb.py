@@ -14,6 +14,8 @@ START_CODE = b"\x00\x00\x00\x01"
 # A regular expression finds it three times as fast as methods of bytes do, at 0.6 ns a byte (CPython 3.11).
 _PREFIX = re.compile(rb"\x00\x00\x01")
 
+_LEADING = re.compile(rb"\x00\x00+\x01")
+
 
 def nal_units(data: bytes) -> list[bytes]:
     """The NAL units of a byte stream, without start codes and trailing zeros. Bytes before the first are ignored."""
@@ -60,3 +62,9 @@ class NalSyntax:
     def is_parameter_set(self, nal_type: int) -> bool:
         """Whether this type is an SPS, PPS or VPS."""
         return nal_type in (self.sps, self.pps, self.vps)
+
+
+def start_code_bytes(start: bytes | memoryview) -> int:
+    """The length of the start code with which these bytes begin; 0 where there is none."""
+    found = _LEADING.match(start)
+    return found.end() if found else 0

@@ -110,3 +110,11 @@ def test_they_come_after_the_slices_of_the_keyframe(
         else:
             media += sender.picture([*slices, *sets], number * TICK, number / FPS)
     is_good(outputs(received(encoding, media), tmp_path), 100)
+
+
+@pytest.mark.parametrize("encoding", NAMES)
+def test_they_come_once_in_a_keyframe_that_is_damaged(tmp_path: Path, encoding: str) -> None:
+    media = sent(encoding, missing=dict.fromkeys(range(1, 4), NAMES[encoding]))
+    first = [number for number, each in enumerate(media) if each.at_s == 0.0]
+    del media[first[-1]]
+    is_good(outputs(received(encoding, media), tmp_path), 75)

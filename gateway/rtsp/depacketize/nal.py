@@ -10,8 +10,9 @@ Rules:
 
 from abc import ABC, abstractmethod
 
+from gateway.codec.annexb import start_code_bytes
 from gateway.rtsp.depacketize import Frame
-from gateway.rtsp.depacketize.pictures import PictureAssembler, start_code_bytes
+from gateway.rtsp.depacketize.pictures import PictureAssembler
 from gateway.rtsp.depacketize.syntax import Syntax
 
 START, END = 0x80, 0x40

@@ -25,12 +25,14 @@ Rules:
    without any, and none are known, or the ones before it did so, it waits for the next picture. Sets between the two
    are its own, unless the next one is a random access picture as well.
 8. A picture larger than :data:`PICTURE_MAX_BYTES` is dropped, and so is one with a hole in it; the next one says so in
-   ``follows_loss``. So does one that refers to pictures which never came.
+   ``follows_loss``. So does one that refers to pictures which never came. The parameter sets of a picture with a hole
+   go to the next keyframe, if that has none.
 """
 
 import re
 from dataclasses import dataclass, field
 
+from gateway.codec.annexb import START_CODE, start_code_bytes
 from gateway.rtsp.depacketize import Frame
 from gateway.rtsp.depacketize.syntax import FIRST_SLICE, MESSAGE, PREFIX, SLICE, UNUSED, Nal, Syntax
 
@@ -40,21 +42,14 @@ TRIAL = 3
 PICTURE_MAX_BYTES = 16 * 1024 * 1024
 """Ten times a keyframe in 4K."""
 
+SETS_MAX = 256
+"""Parameter sets of one picture that are kept: more cannot be named (H.264 §7.4.2.2)."""
+
 RECOVERY_POINTS = 2
 """Recovery points since the last IDR after which they count as keyframes, rule 6."""
 
-START_CODE = b"\x00\x00\x00\x01"
-
 # As in gateway.codec.annexb, an expression finds it in a third of the time.
 _EMULATED = re.compile(rb"\x00\x00\x01")
-
-_LEADING = re.compile(rb"\x00\x00+\x01")
-
-
-def start_code_bytes(start: bytes | memoryview) -> int:
-    """The length of the start code with which these bytes begin; 0 where there is none."""
-    found = _LEADING.match(start)
-    return found.end() if found else 0
 
 
 @dataclass(slots=True)
@@ -64,8 +59,8 @@ class _Picture:
     first_slice: bytes = b""
     slices_at: int = 0
     """Where its first slice begins, with the start code."""
-    has_sets: bool = False
-    """Whether parameter sets come before its slices."""
+    sets: list[bytes] = field(default_factory=list)
+    """The parameter sets before its slices."""
     has_slices: bool = False
     is_random_access: bool = False
     has_recovery_point: bool = False
@@ -95,7 +90,10 @@ class PictureAssembler:
         self._trailing_recovery = False
         self._has_prefix = False
         """Whether what trails has a unit that cannot belong to the picture before it."""
-        self._has_trailing_sets = False
+        self._trailing_sets: list[bytes] = []
+        """The parameter sets in what trails."""
+        self._kept_sets: list[bytes] = []
+        """Those of a picture that was dropped: they may come only once."""
         self._open_unit: int | None = None
         self._open_time = 0
         self._into_trailing = False
@@ -164,7 +162,7 @@ class PictureAssembler:
             if not self._has_prefix:
                 picture.data += self._trailing
             self._trailing.clear()
-            self._has_prefix = self._has_trailing_sets = False
+            self._has_prefix, self._trailing_sets = False, []
         if is_slice:
             self._note_slice(picture, nal, head, timestamp)
         elif nal.has_recovery_point and not self._into_trailing:
@@ -203,10 +201,12 @@ class PictureAssembler:
             more = re.split(rb"\x00\x00+\x01", bytes(data[following:]))[1:]
             del data[following:]
         if self._syntax.is_parameter_set(bytes(data[start : start + 2])):
-            self._syntax.learn(bytes(data[start:]))
+            unit = bytes(data[start:])
+            self._syntax.learn(unit)
             self._has_sets = True
-            self._has_trailing_sets |= self._into_trailing
-            self._picture.has_sets |= not self._into_trailing
+            sets = self._trailing_sets if self._into_trailing else self._picture.sets
+            if len(sets) < SETS_MAX:
+                sets.append(unit)
         return [frame for unit in more for frame in self.unit(unit, self._open_time)]
 
     def mark(self, timestamp: int) -> list[Frame]:
@@ -224,20 +224,23 @@ class PictureAssembler:
 
     def _awaits_sets(self, picture: _Picture) -> bool:
         """Rule 7."""
-        is_without = picture.is_random_access and not picture.has_sets
+        is_without = picture.is_random_access and not picture.sets
         return is_without and (self._do_sets_follow or not self._has_sets)
 
     def _adopt_sets(self, picture: _Picture) -> None:
         """Take the parameter sets between a random access picture and one that is none for its own: rule 7."""
-        if not self._has_trailing_sets or not picture.is_random_access or picture.has_sets:
+        sets = self._trailing_sets
+        if not sets or not picture.is_random_access or picture.sets:
             return
         self._do_sets_follow = True
+        self._insert_sets(picture, sets)
         units = bytes(self._trailing).split(START_CODE)[1:]
-        sets = [unit for unit in units if self._syntax.is_parameter_set(unit[:2])]
+        self._trailing[:] = b"".join(START_CODE + unit for unit in units if unit not in sets)
+        self._trailing_sets = []
+
+    def _insert_sets(self, picture: _Picture, sets: list[bytes]) -> None:
         picture.data[picture.slices_at : picture.slices_at] = b"".join(START_CODE + unit for unit in sets)
-        rest = [START_CODE + unit for unit in units if unit not in sets]
-        self._trailing[:] = b"".join(rest)
-        self._has_trailing_sets = False
+        picture.sets = sets
 
     def flush(self) -> list[Frame]:
         """The stream has ended: release what is there."""
@@ -273,10 +276,10 @@ class PictureAssembler:
     def _note_slice(self, picture: _Picture, nal: Nal, head: bytes, timestamp: int) -> None:
         if not picture.has_slices:
             if nal.is_random_access:
-                self._do_sets_follow &= not picture.has_sets
-            elif self._is_without_sets and picture.has_sets:
+                self._do_sets_follow &= not picture.sets
+            elif self._is_without_sets and picture.sets:
                 self._do_sets_follow = True
-            self._is_without_sets = nal.is_random_access and not picture.has_sets
+            self._is_without_sets = nal.is_random_access and not picture.sets
             picture.timestamp = timestamp
             picture.first_slice = head
             picture.field = nal.field
@@ -307,18 +310,23 @@ class PictureAssembler:
             # Rule 3: it belongs to the picture that comes.
             self._picture.data += self._trailing
             self._picture.has_recovery_point = self._trailing_recovery
-            self._picture.has_sets = self._has_trailing_sets
+            self._picture.sets = self._trailing_sets
             self._trailing.clear()
-        self._has_prefix = self._has_trailing_sets = False
+        self._has_prefix, self._trailing_sets = False, []
         self._trailing_recovery = False
         if picture.is_damaged or picture.timestamp is None:
             self.damaged += 1
+            self._kept_sets = picture.sets or self._kept_sets
             self._follows_loss = True
             return []
         self._released = picture.first_slice
         follows_loss, self._follows_loss = self._follows_loss, False
         follows_loss |= not self._syntax.has_references(picture.first_slice)
         is_keyframe = picture.is_random_access or self._counts_as_keyframe(picture)
+        if is_keyframe:
+            if self._kept_sets and not picture.sets:
+                self._insert_sets(picture, self._kept_sets)
+            self._kept_sets = []
         if picture.is_random_access:
             self._has_random_access = True
             self._recovery_points = 0
