@@ -12,7 +12,8 @@ Rules:
    :data:`SPS_CHANGES_MAX` times without saying anything new.
 3. Presentation times tell whether a stream has B-frames, unless its SPS excludes them or the picture that steps back
    has no B slice: then it is the camera's clock. The SPS is believed until one whole GOP was seen: many cameras could
-   reorder and never do. Without B-frames, decoding time is presentation time.
+   reorder and never do. Without B-frames, decoding time is presentation time. Where a camera stamps B-frames
+   as it sends them, the order count of their slices moves them (:mod:`gateway.capture.picture_order`).
 4. Every picture of Motion JPEG is a keyframe, and says itself what it is. So do the keyframes of AV1, and of MPEG-4 or
    the session description says it. These have no B-frames: cameras send the simple profile, and AV1 shows in coded
    order.
@@ -24,6 +25,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from gateway.capture.counters import CaptureCounters
+from gateway.capture.picture_order import PictureOrder
 from gateway.capture.timeline import ArrivalTime, SourceTime, Timeline, Timestamps
 from gateway.clock import CLOCK_RATE
 from gateway.codec import av1, jpeg, mpeg4
@@ -63,6 +65,9 @@ SPS_CHANGES_MAX = 2
 
 WHOLE_GOP_FRAMES = 8
 """So many frames show whether there are B-frames. A GOP may have fewer where packets are lost."""
+
+ORDER_FRAMES = 250
+"""So many frames without one that is reordered: there will be none."""
 
 UNDECLARED_REORDER = 2
 """Frames. By how many a stream with B-frames reorders whose SPS does not say: two levels of B-frames need as many."""
@@ -113,6 +118,8 @@ class PacketBuilder:
         self._frames = 0
         """Since the SPS is what it is."""
         self._newest_pts: int | None = None
+        self._order: PictureOrder | None = None
+        """While it has to be asked."""
         self._early: deque[tuple[bytes, Timestamps]] = deque(maxlen=EARLY_AUDIO_FRAMES)
         """Audio that came before the first keyframe; the oldest is dropped."""
 
@@ -130,7 +137,10 @@ class PacketBuilder:
                 self._read_picture(data)
         elif is_keyframe or self.info is None:
             self._read_parameter_sets(data, is_keyframe=is_keyframe)
-        times = self._timeline.timestamp(VIDEO, SourceTime(pts, None, time_base), arrival, self._reorder)
+        if self._order is not None:
+            times = self._ordered(self._order, data, pts, time_base, arrival, is_keyframe=is_keyframe)
+        else:
+            times = self._timeline.timestamp(VIDEO, SourceTime(pts, None, time_base), arrival, self._reorder)
         if self.info is None:
             return None
         return self._packet(VIDEO, data, times, is_keyframe=is_keyframe, info=self.info)
@@ -186,6 +196,32 @@ class PacketBuilder:
             self._has_reordered = True
             self._reorder = self._reorder or UNDECLARED_REORDER
 
+    def _ordered(
+        self,
+        order: PictureOrder,
+        data: bytes,
+        pts: int | None,
+        time_base: Fraction,
+        arrival: ArrivalTime,
+        *,
+        is_keyframe: bool,
+    ) -> Timestamps:
+        """The times of a picture, where its order has to be looked at."""
+        places = order.note(data, pts, time_base, arrival.monotonic, is_keyframe=is_keyframe)
+        if order.has_reordered and not self._has_reordered:
+            self._has_reordered = True
+            self._reorder = self._reorder or UNDECLARED_REORDER
+        is_over = order.is_healthy or (not order.has_reordered and self._frames > ORDER_FRAMES)
+        if is_over:
+            self._order = None
+        is_untimed = order.is_untimed and order.has_reordered
+        if not order.is_by_decoding and not is_untimed:
+            return self._timeline.timestamp(VIDEO, SourceTime(pts, None, time_base), arrival, self._reorder)
+        sent = None if is_untimed else pts
+        times = self._timeline.timestamp(VIDEO, SourceTime(sent, sent, time_base), arrival)
+        later_90k = max(0, places + self._reorder) * self._timeline.expected_step_90k(VIDEO)
+        return times._replace(pts_90k=times.dts_90k + later_90k)
+
     def _read_picture(self, data: bytes) -> None:
         """Rule 4."""
         video = self._av1(data) if self._codec == "av1" else self._of_size(data)
@@ -235,6 +271,7 @@ class PacketBuilder:
             self._reorder = sps.max_reorder or 0
             self._has_reordered = False
             self._frames = 0
+            self._order = PictureOrder(self._codec, sets, sps) if self._may_reorder else None
         self._reorder = self._reorder if video.has_b_frames else 0
         if video.frame_rate:
             self._timeline.expect(VIDEO, round(CLOCK_RATE / video.frame_rate))

@@ -195,6 +195,10 @@ class Timeline:
         """Set a frame's usual duration in ticks, where the stream declares one."""
         self._tracks[kind].frame_90k = frame_90k
 
+    def expected_step_90k(self, kind: MediaKind) -> int:
+        """The usual time from one frame to the next, in ticks."""
+        return self._tracks[kind].expected_step_90k
+
     def timestamp(self, kind: MediaKind, time: SourceTime, arrival: ArrivalTime, reorder: int = 0) -> Timestamps:
         """The times of a track's next packet. ``reorder`` is by how many frames decoding may run ahead of
         presentation."""

@@ -46,8 +46,9 @@ def parse_sps(unit: bytes) -> Sps:
                     _skip_scaling_list(bits, 16 if index < 6 else 64)
     frame_num_bits = bits.ue_max(12) + 4
     order_type = bits.ue()
+    order_bits = None
     if order_type == 0:
-        bits.ue()
+        order_bits = bits.ue_max(12) + 4
     elif order_type == 1:
         bits.flag()
         bits.se()
@@ -75,7 +76,18 @@ def parse_sps(unit: bytes) -> Sps:
     if profile == _BASELINE or order_type == 2 or is_intra:
         reorder = 0
     codec_string = f"avc1.{profile:02x}{constraints:02x}{level:02x}"
-    return Sps(codec_string, width, height, rate, reorder, identifier, frame_num_bits, separate_planes, frames_only)
+    return Sps(
+        codec_string,
+        width,
+        height,
+        rate,
+        reorder,
+        identifier,
+        frame_num_bits,
+        separate_planes,
+        frames_only,
+        order_bits,
+    )
 
 
 def parse_pps_identifiers(unit: bytes) -> tuple[int, int]:

@@ -37,6 +37,8 @@ class Sps:
     frame_num_bits: int = 4
     has_separate_planes: bool = False
     is_frames_only: bool = True
+    order_bits: int | None = None
+    """Of pic_order_cnt_lsb; ``None`` where pictures have none."""
 
     def is_like(self, other: "Sps") -> bool:
         """Whether they differ in nothing but identifier, level and frame rate: in no picture."""

@@ -24,9 +24,16 @@ Picture = tuple[bytes, ...]
 """The NAL units of one picture."""
 
 
-@cache
 def coded(count: int = 100, gop: int = 25, options: str = "", *, hevc: bool = False) -> tuple[Picture, ...]:
     """Pictures of libx264 or libx265, ``options`` in their own syntax."""
+    return tuple(units for _, units in coded_in_order(count, gop, options, hevc=hevc))
+
+
+@cache
+def coded_in_order(
+    count: int = 100, gop: int = 25, options: str = "", *, hevc: bool = False
+) -> tuple[tuple[int, Picture], ...]:
+    """The same, each with its place in the order in which they are shown."""
     encoder = av.CodecContext.create("libx265" if hevc else "libx264", "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = 160, 128, "yuv420p"
@@ -40,16 +47,16 @@ def coded(count: int = 100, gop: int = 25, options: str = "", *, hevc: bool = Fa
         encoder.options = {"preset": "ultrafast", "x264-params": f"{own}{options}", "tune": "zerolatency"}
     random = np.random.default_rng(1)
     texture = random.integers(0, 40, (128, 160), np.uint8)
-    found: list[Picture] = []
+    packets: list[av.Packet[av.VideoStream]] = []
     for number in range(count):
         planes = np.full((192, 160), 128, np.uint8)
         planes[:128] = 60 + np.roll(texture, number, axis=1)
         frame = av.VideoFrame.from_ndarray(planes, "yuv420p")
         frame.pts = number
-        found += [tuple(nal_units(bytes(packet))) for packet in encoder.encode(frame)]
-    found += [tuple(nal_units(bytes(packet))) for packet in encoder.encode(None)]
-    assert len(found) == count
-    return tuple(found)
+        packets += encoder.encode(frame)
+    packets += encoder.encode(None)
+    assert len(packets) == count
+    return tuple((packet.pts or 0, tuple(nal_units(bytes(packet)))) for packet in packets)
 
 
 def is_slice(unit: bytes, *, hevc: bool = False) -> bool:
