@@ -20,10 +20,10 @@ from gateway.media import Packet
 async def libav_connection(target: ForwardTarget, source: CaptureSource, first: Packet) -> AsyncIterator[Write]:
     """Connect; what writes packets. Raises ``ForwardError`` and ``CaptureError``, and so does writing."""
     require_codec(first, VIDEO_CODECS)
+    process = await ForwardProcess.start("gateway.forward.libav_worker")
     late = CameraTimeoutError(f"the server at {target.name} did not take the stream within {TIMEOUT_S:.0f} s")
     watch = Watch(TIMEOUT_S, target.name, late, lambda: late)
     relay = TcpRelay(target.url, source, watch, TLS_SCHEMES)
-    process = await ForwardProcess.start("gateway.forward.libav_worker")
 
     async def write(packets: list[Packet]) -> None:
         await process.ask(packets)

@@ -55,6 +55,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     # What a library prints must not come between the answers.
     os.dup2(2, 1)
+    answers.write(DONE)
+    answers.flush()
     serve(sys.stdin.buffer, answers)
 
 

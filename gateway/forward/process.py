@@ -1,7 +1,8 @@
 """ForwardProcess: the process of one connection, one message at a time.
 
-It is :mod:`gateway.forward.libav_worker` or :mod:`gateway.forward.whip_worker`. A message to it is a length of four
-bytes and a pickle. Its answer is ``+`` when that is done, followed by a text where one is asked for, with a length of
+It is :mod:`gateway.forward.libav_worker` or :mod:`gateway.forward.whip_worker`. It writes ``+`` when it has started:
+that takes a busy machine some seconds, which are not the server's. A message to it is a length of four bytes and a
+pickle. Its answer is ``+`` when that is done, followed by a text where one is asked for, with a length of
 four bytes. ``-`` and a text say why it cannot be done, and the process ends.
 """
 
@@ -19,6 +20,9 @@ DONE, FAILED = b"+", b"-"
 
 CLOSE_S = 1.0
 """How long a process may take to say goodbye to the server, in seconds."""
+
+START_S = 30.0
+"""How long its start may take, in seconds."""
 
 TEXT_MAX_BYTES = 64 * 1024
 
@@ -38,7 +42,7 @@ class ForwardProcess:
 
     @classmethod
     async def start(cls, module: str) -> "ForwardProcess":
-        """Start it: the name of one of the modules above. Raises :class:`ForwardError`."""
+        """Start it, and wait until it runs: the name of one of the modules above. Raises :class:`ForwardError`."""
         command = (sys.executable, "-P", "-m", module)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -46,7 +50,19 @@ class ForwardProcess:
             )
         except OSError as error:
             raise ForwardError(f"its process could not be started: {error.strerror}") from None
-        return cls(process)
+        found = cls(process)
+        is_running = False
+        try:
+            async with asyncio.timeout(START_S):
+                is_running = await found._stdout.read(1) == DONE
+        except TimeoutError:
+            raise ForwardError(f"its process did not start within {START_S:.0f} s: the machine is too busy") from None
+        finally:
+            if not is_running:
+                await found.kill()
+        if not is_running:
+            raise ForwardError("its process has ended")
+        return found
 
     async def ask(self, message: object) -> None:
         """Have something done. Raises :class:`ForwardError`."""

@@ -65,6 +65,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     # What a library prints must not come between the answers.
     os.dup2(2, 1)
+    _answer(answers, DONE)
     asyncio.run(_main(answers))
 
 

@@ -141,6 +141,10 @@ class CameraTalk:
         self._schedule()
         return turn
 
+    def now(self) -> float:
+        """Monotonic seconds, of the floor's clock."""
+        return self._clock.monotonic()
+
     def heard(self, turn: Turn) -> None:
         """The one who has the floor says something."""
         if turn is self.turn:

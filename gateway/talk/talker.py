@@ -9,6 +9,8 @@ Rules:
 
 1. It ends by its own action (DELETE, DTLS closed, silence), by a command, or with its turn: it has no second one.
 2. Closing releases everything, and may be requested twice.
+3. Digital silence, as of a microphone that is muted, does not keep the floor.
+4. It gets receiver reports once a second.
 """
 
 import asyncio
@@ -22,6 +24,8 @@ from gateway.rtsp import rtcp
 from gateway.rtsp.rtp import parse_header
 from gateway.talk.camera_talk import CameraTalk
 from gateway.talk.formats import TALK_CODECS
+from gateway.talk.reception import VoiceReception
+from gateway.talk.sound import is_silence
 from gateway.talk.turn import Turn
 from gateway.webrtc.ice_restart import restart_ice
 from gateway.webrtc.media_transport import MediaTransport, SrtpConnection, TransportOwner
@@ -106,6 +110,7 @@ class WebRtcTalker:
         self._candidates = candidates
         self._on_closed = on_closed
         self._negotiated: NegotiatedTalker | None = None
+        self._reception: VoiceReception | None = None
         self._connection: SrtpConnection | None = None
         self._closing: asyncio.Task[None] | None = None
         self.turn: Turn = talk.begin(who, codecs, self.close_soon, silence_s=SILENCE_S)
@@ -118,6 +123,7 @@ class WebRtcTalker:
     def start(self, negotiated: NegotiatedTalker) -> None:
         """Wait for the talker to connect."""
         self._negotiated = negotiated
+        self._reception = VoiceReception(negotiated.audio.codec.clock_rate)
         self.transport.start(negotiated.transport)
 
     def patch(self, fragment: str) -> str | None:
@@ -139,6 +145,11 @@ class WebRtcTalker:
         del wall_90k
         if self._negotiated is not None:
             self.transport.tick(now)
+        connection = self._connection
+        report = self._reception.report(now) if self._reception is not None else None
+        if connection is not None and report is not None and self._closing is None:
+            data = connection.outbound.protect_rtcp(report)
+            connection.transport.send(data, len(data))
 
     async def close(self, reason: str = "closed") -> None:
         """End it and release everything; returns when that is done. May be called twice."""
@@ -187,17 +198,24 @@ class WebRtcTalker:
         connection, negotiated = self._connection, self._negotiated
         if connection is None or negotiated is None or len(data) < 8 or self._closing is not None:
             return
+        now = self._talk.now()
         try:
             if rtcp.is_rtcp(data[1]):
-                connection.inbound.unprotect_rtcp(data)
+                compound = connection.inbound.unprotect_rtcp(data)
+                if self._reception is not None:
+                    self._reception.take_control(compound, now)
             else:
                 packet = connection.inbound.unprotect(data)
                 header = parse_header(packet)
                 if header is None or header.payload_type != negotiated.audio.codec.payload_type:
                     self.packets_refused += 1
                     return
-                self._talk.heard(self.turn)
-                self.turn.take(packet[header.start : header.end], header.sequence, header.timestamp)
+                payload = packet[header.start : header.end]
+                if self._reception is not None:
+                    self._reception.take(header, now)
+                if not is_silence(negotiated.audio.codec.name.upper(), payload):
+                    self._talk.heard(self.turn)
+                self.turn.take(payload, header.sequence, header.timestamp)
         except (SrtpError, ValueError):
             self.packets_refused += 1
             return

@@ -10,6 +10,7 @@ import pytest
 from aiortc import RTCPeerConnection
 
 from gateway.talk.camera_talk import CameraTalk
+from gateway.talk.floor import CONNECT_S
 from gateway.talk.viewer_voice import ViewerVoice
 from gateway.webrtc.media_transport import MediaTransport
 from gateway.webrtc.rtp.audio_sender import AudioSender
@@ -126,6 +127,22 @@ async def test_a_camera_hears_who_talks(
     assert await talker_of(client, name) is None
     async with client.get(location, headers=TALKER) as answer:
         assert (answer.status, "ended the session" in (await answer.json())["message"]) == (404, True)
+
+
+async def test_a_talker_is_told_how_its_voice_arrives_and_silence_does_not_keep_the_floor(
+    client: Client, peers: Callable[[], RTCPeerConnection]
+) -> None:
+    peer, tone = peers(), Tone()
+    tone.is_on = False
+    offer = await talk_offer(peer, tone, ("audio/PCMU",))
+    async with client.post("/talk/pcmu", data=offer, headers=SDP | TALKER) as answer:
+        await connect(peer, await answer.text())
+    async with asyncio.timeout(20):
+        while "remote-inbound-rtp" not in {each.type for each in (await peer.getStats()).values()}:
+            await asyncio.sleep(0.05)
+    talk = talk_of(client, "pcmu")
+    assert talk.counters.packets_sent > 0
+    assert talk._floor.over(talk.now() + CONNECT_S) == "nothing was heard for 15 s"
 
 
 async def test_one_talks_at_a_time(client: Client, talk: Talk) -> None:
