@@ -177,6 +177,12 @@ class CameraSettings(CameraDefaults):
         " every node may",
         applies=Applies.LIVE,
     )
+    paused: bool = setting(
+        False,
+        help="whether the camera is [paused](cameras.md#pause-a-camera): neither pulled nor recorded, also while"
+        " viewers or clients want it; its settings and recordings stay",
+        applies=Applies.RUN,
+    )
     sub_url: OptionalSecret = setting(
         None,
         unset="the camera has no sub stream",

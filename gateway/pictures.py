@@ -202,7 +202,7 @@ class PictureSource:
 
     def _is_hopeless(self) -> bool:
         held = [each for each in self._holds if each.is_wanted]
-        return self.is_over or not held or all(each.session.state is SessionState.FAILED for each in held)
+        return self.is_over or not held or all(each.is_hopeless for each in held)
 
     def _decode(self, rendition: Rendition | None, why: str) -> None:
         before = self.rendition

@@ -12,6 +12,8 @@ Rules:
 2. A viewer that has another stream and waits for this one keeps it captured too, but begins no attempt before that is
    due: a camera that refuses credentials must not be asked again and again.
 3. No error leaves this object: it becomes the session's state and error message.
+4. A paused camera is captured for nobody. Viewers, commands and settings stay as they are, and count again when it is
+   resumed.
 """
 
 import asyncio
@@ -48,6 +50,8 @@ UNDECODABLE = (
     "the camera sends video, but its pictures cannot be decoded any more, so that there are no JPEG frames: restart the"
     " camera, or set another codec or profile in it"
 )
+
+PAUSED = "it is paused: resume it on the page, or PATCH it with paused = false"
 
 
 class Rendition:
@@ -98,12 +102,22 @@ class Rendition:
     def is_wanted(self) -> bool:
         """Whether a command, a viewer or a setting wants this rendition captured."""
         is_asked_for = self._always or self._links.is_commanded() or self._holds.total() > 0
-        return is_asked_for and not self._closed and self._links.elsewhere() is None
+        return is_asked_for and not self._closed and self._why_not is None
+
+    @property
+    def _why_not(self) -> str | None:
+        """Why it is captured here for nobody, as a sentence (rule 4)."""
+        return PAUSED if self.settings.paused else self._links.elsewhere()
 
     @property
     def is_closed(self) -> bool:
         """Whether it was removed."""
         return self._closed
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether a new viewer need not wait for it: it was removed, is paused or elsewhere, or failed."""
+        return self._closed or self._why_not is not None or self.session.state is SessionState.FAILED
 
     @property
     def viewers(self) -> Mapping[str, int]:
@@ -136,8 +150,8 @@ class Rendition:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it should be captured, and its connection has failed."""
-        return self.session.state in (SessionState.RETRYING, SessionState.FAILED)
+        """Whether it gives nothing to those who want it: it is paused, or its connection has failed."""
+        return self._why_not is not None or self.session.state in (SessionState.RETRYING, SessionState.FAILED)
 
     @property
     def has_pictures(self) -> bool:
@@ -159,8 +173,8 @@ class Rendition:
         """Return as soon as a new viewer can get a keyframe. Raises :class:`~gateway.errors.UnavailableError`."""
         deadline = self._clock.monotonic() + timeout_s
         while not self.hub.gop:
-            hopeless = self._closed or not self.is_wanted or self.session.state is SessionState.FAILED
             try:
+                hopeless = self.is_hopeless or not self.is_wanted
                 async with asyncio.timeout(0.0 if hopeless else max(0.0, deadline - self._clock.monotonic())):
                     await self._progress.wait()
             except TimeoutError:
@@ -174,7 +188,7 @@ class Rendition:
         """Why there is no video, as a sentence; ``None`` while there is, and while the camera is just connecting."""
         if self.session.state is SessionState.LIVE:
             return UNDECODABLE if self.jpeg.has_fault else None
-        return self._links.elsewhere() or self.runs.problem or self.session.error_message
+        return self._why_not or self.runs.problem or self.session.error_message
 
     def status(self) -> StreamStatus:
         """The stream now."""

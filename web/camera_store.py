@@ -108,7 +108,7 @@ class CameraStore:
         if self.is_configured(camera_id):
             raise ConflictError(
                 f"camera {camera_id} is configured in liveedge.toml or the environment: remove it there, and the"
-                ' gateway follows; PATCH with {"start": "on-demand", "record": "never"} keeps it stopped until then'
+                ' gateway follows; PATCH with {"paused": true} keeps it stopped until then'
             )
         if camera_id in self._changes:
             await self._save({key: table for key, table in self._changes.items() if key != camera_id})

@@ -18,7 +18,6 @@ from gateway.errors import NegotiationError, NotLiveError, UnavailableError
 from gateway.hold import Hold
 from gateway.media import StreamInfo, VideoInfo
 from gateway.rendition import Rendition
-from gateway.session import SessionState
 from gateway.transcode.transcode import Transcode
 from gateway.webrtc.fanouts import Source
 from gateway.webrtc.rendition_decision import TRANSCODE_AFTER_S
@@ -240,9 +239,7 @@ class _Race:
 
 
 def _is_hopeless(source: Source) -> bool:
-    if isinstance(source, Transcode):
-        return False
-    return source.is_closed or not source.is_wanted or source.session.state is SessionState.FAILED
+    return isinstance(source, Rendition) and (source.is_hopeless or not source.is_wanted)
 
 
 async def _stream(source: Source) -> StreamInfo:

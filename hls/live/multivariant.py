@@ -148,4 +148,4 @@ def _is_bad(stream: LiveStream) -> bool:
 
 
 def _is_hopeless(stream: LiveStream) -> bool:
-    return stream.rendition.session.state is SessionState.FAILED or stream.refusal is not None
+    return stream.rendition.is_hopeless or stream.refusal is not None

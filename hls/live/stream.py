@@ -35,7 +35,6 @@ from gateway.errors import NegotiationError, NotFoundError, UnavailableError
 from gateway.hold import Hold
 from gateway.media import Packet, StreamInfo
 from gateway.rendition import Rendition
-from gateway.session import SessionState
 from hls.live.counters import LiveCounters
 from hls.live.discontinuities import DiscontinuityNumbers
 from hls.live.playlist import LIVE_NAME, SUB_LIVE_NAME, Rendered, Variant, rendition_report
@@ -319,10 +318,10 @@ class LiveStream:
 
         A new player's request (``is_first``) fails at once if the camera has failed.
         """
-        has_failed = is_first and self.rendition.session.state is SessionState.FAILED
-        if has_failed or not await self._wait(what, is_ready, timeout_s):
+        is_hopeless = is_first and self.rendition.is_hopeless
+        if is_hopeless or not await self._wait(what, is_ready, timeout_s):
             session = self.rendition.session
-            why = f": {session.error_message}" if session.error_message else ""
+            why = f": {self.rendition.error_message}" if self.rendition.error_message else ""
             raise UnavailableError(
                 f"camera {self.rendition.label} is {session.state} and has no video at present{why}", retry_after_s=2
             )

@@ -65,3 +65,46 @@ async def test_a_camera_is_found_added_watched_and_moved(
     assert float(pan_tilt.get("x", "")) > 0
     await page.close()  # with the button held
     await eventually(lambda: camera.moves[-1][0] == "Stop", "it stops when the page is gone")
+
+
+async def test_a_camera_is_added_by_address_renamed_paused_and_removed(
+    page: Page, gateways: Callable[..., GatewayProcess], tmp_path: Path, rtsp_server: RtspServer
+) -> None:
+    (tmp_path / "liveedge.toml").write_text('start = "on-demand"\nrecord = "never"\n[cameras]\n')
+    gateway = gateways()
+    await page.route("**/api/discover", answer_nothing)
+    await page.goto(f"{gateway.url}/?lang=en")
+    await page.get_by_role("button", name="Add a camera").first.click()
+    await page.get_by_role("button", name="Add by its address").click()
+    await page.get_by_label("Id", exact=True).fill("yard")
+    await page.get_by_label("Address of the main stream").fill("nonsense")
+    await page.get_by_role("button", name="Add", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("alert")).to_contain_text("url")
+    await page.get_by_label("Address of the main stream").fill(rtsp_server.url("/video"))
+    await page.get_by_role("button", name="Add", exact=True).click()
+    await page.get_by_role("link", name="yard", exact=True).click()
+    assert_moving_picture(await look(page, frames=3))
+
+    async def change(button: str) -> None:
+        await page.get_by_role("button", name="Settings", exact=True).click()
+        await dialog.get_by_role("button", name=button).click()
+        await expect(dialog).to_have_count(0)
+
+    await page.get_by_role("button", name="Settings", exact=True).click()
+    await dialog.get_by_label("Name").fill("뒷마당")
+    await dialog.get_by_label("Recording", exact=True).select_option("on events")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(page.get_by_role("heading", name="뒷마당")).to_be_visible()
+    assert {key: gateway.camera("yard")[key] for key in ("record", "rtsp_url")} == {
+        "record": "events",
+        "rtsp_url": rtsp_server.url("/video"),
+    }
+    await change("Pause the camera")
+    await expect(page.locator(".details")).to_contain_text("It is paused", ignore_case=True)
+    await change("Resume the camera")
+    assert_moving_picture(await look(page, frames=3))
+    page.on("dialog", lambda confirm: confirm.accept())
+    await change("Remove the camera")
+    await expect(page.get_by_role("link", name="demo", exact=True)).to_be_visible()  # in place of no camera at all
+    assert [each["camera_id"] for each in gateway.json("/api/cameras")["cameras"]] == ["demo"]

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from gateway.camera import Camera
 from gateway.camera_settings import RecordSubMode, RenditionName
-from gateway.errors import NotFoundError, SettingsError
+from gateway.errors import NotFoundError, SettingsError, UnavailableError
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from gateway.settings import load_settings
@@ -135,6 +135,31 @@ async def test_an_on_demand_camera_that_failed_comes_back_for_the_viewer_that_st
         await eventually(lambda: camera.session.state is SessionState.FAILED, "the camera failed again")
         hold.release()
         await eventually(lambda: camera.session.state is SessionState.STOPPED, "nobody watches")
+
+
+@real
+async def test_a_paused_camera_is_captured_for_nobody_and_resumed_for_those_who_stayed(opened: Open) -> None:
+    camera = opened(start="always", capture_linger=30)
+    hold = camera.hold("webrtc")
+    await camera.wait_for_keyframe(10)
+
+    def set_paused(is_paused: bool) -> None:
+        changed = camera.settings.model_copy(update={"paused": is_paused})
+        camera.reconfigure(changed, camera.main._engine_factory)
+
+    set_paused(True)
+    await eventually(lambda: camera.session.state is SessionState.STOPPED, "the camera is paused")
+    camera.add_client("ems")
+    camera.rendition(RenditionName.SUB).hold("mjpeg")
+    for rendition in camera.renditions.values():
+        with pytest.raises(UnavailableError, match="paused: resume"):
+            await rendition.wait_for_keyframe(3600)
+    status = camera.status()
+    assert (status.state, status.down_since, status.viewers) == ("stopped", None, {"mjpeg": 1, "webrtc": 1})
+    set_paused(False)
+    for rendition in camera.renditions.values():
+        await rendition.wait_for_keyframe(10)
+    hold.release()
 
 
 @real

@@ -74,6 +74,10 @@ class Camera(CaptureStatus):
     record: RecordMode
     record_sub: RecordSubMode
     start: StartMode
+    paused: bool = Field(description="whether it is neither pulled nor recorded until it is resumed")
+    is_configured: bool = Field(
+        description="whether `liveedge.toml` or the environment name it: then it can be changed here, but not removed"
+    )
     has_onvif: bool = Field(description="whether `onvif_url` is set")
     webrtc: WebRtcStats
     forward: list[ForwardStatus] = Field(description="servers that it is pushed to, as set by `forward`")

@@ -108,6 +108,8 @@ def camera_answer(app: web.Application, camera: Camera) -> models.Camera:
         record=camera.settings.record,
         record_sub=camera.settings.record_sub,
         start=camera.settings.start,
+        paused=camera.settings.paused,
+        is_configured=gateway.camera_store.is_configured(camera.id),
         has_onvif=camera.settings.onvif_url is not None,
         webrtc=WebRtcStats.of([viewer.stats() for viewer in gateway.webrtc.viewers_of(camera.id)]),
         forward=[

@@ -86,6 +86,23 @@ async def test_a_camera_has_a_name_in_any_language(place: Path, open_gateway: Ca
     assert (await (await client.patch("/api/cameras/yard", json={"name": ""})).json())["name"] is None
 
 
+async def test_a_paused_camera_is_refused_in_words_at_once_and_stays_paused_over_a_restart(
+    place: Path, open_gateway: Callable[[], Any]
+) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_gateway()
+    camera = await (await client.patch("/api/cameras/door", json={"paused": True})).json()
+    assert (camera["paused"], camera["is_configured"], camera["state"]) == (True, True, "stopped")
+    await client.close()
+    client = await open_gateway()
+    for path in ("/snapshot/door.jpg", "/hls/door/index.m3u8", "/mjpeg/door"):
+        reply = await client.get(path)
+        assert (reply.status, "paused: resume" in await reply.text()) == (503, True), path
+    assert (await (await client.get("/api/status")).json())["problems"] == []
+    resumed = await (await client.patch("/api/cameras/door", json={"paused": None})).json()
+    assert (resumed["paused"], resumed["error_message"]) == (False, None)
+
+
 async def test_the_api_does_not_remove_a_configured_camera(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={"start": "on-demand"})
     client = await open_gateway()

@@ -85,8 +85,14 @@ export class Api {
   }
 
   async post<T>(path: string, body: unknown = {}): Promise<T> {
-    return this.json<T>(path, {
-      method: "POST",
+    return (await (await this.send("POST", path, body)).json()) as T;
+  }
+
+  /** A request with a JSON body, if there is one. */
+  send(method: string, path: string, body?: unknown): Promise<Response> {
+    if (body === undefined) return this.fetch(path, { method });
+    return this.fetch(path, {
+      method,
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
     });

@@ -100,6 +100,10 @@ export interface Camera {
   record: RecordMode;
   record_sub: RecordSubMode;
   start: StartMode;
+  /** whether it is neither pulled nor recorded until it is resumed */
+  paused: boolean;
+  /** whether `liveedge.toml` or the environment name it: then it can be changed here, but not removed */
+  is_configured: boolean;
   /** whether `onvif_url` is set */
   has_onvif: boolean;
   webrtc: WebRtcStats;
@@ -184,6 +188,8 @@ export interface CameraPatch {
   name?: string | null;
   /** in a [cluster](cluster.md): only a node with one of these `NODE_SITES` captures the camera. Without it, every node may */
   sites?: string[] | null;
+  /** whether the camera is [paused](cameras.md#pause-a-camera): neither pulled nor recorded, also while viewers or clients want it; its settings and recordings stay */
+  paused?: boolean | null;
   /** where the camera's sub stream is: the same picture, smaller. It is pulled only while a viewer uses it, or always where `record_sub` says so */
   sub_url?: string | null;
   /** where the camera's [ONVIF](onvif.md) device service is; without a user, that of `url` is used */
@@ -574,6 +580,8 @@ export interface NewCamera {
   name?: string | null;
   /** in a [cluster](cluster.md): only a node with one of these `NODE_SITES` captures the camera. Without it, every node may */
   sites?: string[] | null;
+  /** whether the camera is [paused](cameras.md#pause-a-camera): neither pulled nor recorded, also while viewers or clients want it; its settings and recordings stay */
+  paused?: boolean | null;
   /** whether the camera is asked by ONVIF for a keyframe where one is missing ([SetSynchronizationPoint](onvif.md#keyframes-on-request)), where `onvif_url` is set */
   onvif_sync_point?: boolean | null;
   /** whether what the camera detects becomes [events](onvif.md#events), where `onvif_url` is set */

@@ -3,6 +3,7 @@
 import { ApiError } from "../core/api.ts";
 import { translate } from "../core/i18n.ts";
 import type { Camera } from "../generated/api.ts";
+import { showCameraSettings } from "./camera-settings.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
@@ -14,6 +15,7 @@ export class Details {
   private readonly state = h("dd", { class: "state" });
   private readonly error = h("p", { class: "error", role: "status" });
   private readonly button = h("button", { type: "button", onclick: () => void this.toggle() });
+  private readonly settings = h("button", { type: "button", onclick: () => this.showSettings() }, t("cameraSettings"));
 
   constructor(private readonly id: string) {
     const list = h("dl", {}, h("dt", {}, t("state")), this.state);
@@ -28,7 +30,7 @@ export class Details {
       h("h2", {}, t("details")),
       list,
       this.error,
-      this.button,
+      h("div", { class: "buttons" }, this.button, store.hasScope("admin") && this.settings),
     );
   }
 
@@ -62,6 +64,11 @@ export class Details {
     const isAlwaysOn = camera.start === "always" || camera.record === "always";
     this.button.hidden = !store.hasScope("control") || (isAlwaysOn && !this.isWanted(camera));
     setText(this.button, t(this.isWanted(camera) ? "stopCapture" : "startCapture"));
+  }
+
+  private showSettings(): void {
+    const camera = store.camera(this.id);
+    if (camera) showCameraSettings(camera);
   }
 
   private isWanted(camera: Camera): boolean {

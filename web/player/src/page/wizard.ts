@@ -72,7 +72,39 @@ class Wizard {
       void this.search(addresses.value);
     });
     const rows = this.devices.map((device) => this.deviceRow(device));
-    this.content.replaceChildren(form, h("ul", { class: "devices" }, ...rows));
+    const byAddress = h("button", { type: "button", onclick: () => this.showAddress() }, t("byAddress"));
+    this.content.replaceChildren(form, h("ul", { class: "devices" }, ...rows), byAddress);
+  }
+
+  /** A camera that is not found, or whose address is known. */
+  private showAddress(): void {
+    this.tell("");
+    const id = idInput("");
+    const name = h("input", { id: "camera-name", maxlength: 100 });
+    const url = h("input", {
+      id: "url",
+      inputmode: "url",
+      required: true,
+      autocomplete: "off",
+      placeholder: "rtsp://user:password@192.0.2.7/stream1",
+    });
+    const subUrl = h("input", { id: "sub-url", inputmode: "url", autocomplete: "off" });
+    const form = h(
+      "form",
+      { class: "card camera" },
+      label(t("cameraId"), id),
+      label(t("cameraName"), name),
+      label(t("mainAddress"), url),
+      label(t("subAddress"), subUrl),
+      h("button", { class: "primary" }, t("add")),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const settings = { name: name.value || null, url: url.value, sub_url: subUrl.value || null };
+      void this.add(form, { camera_id: id.value, ...settings });
+    });
+    this.content.replaceChildren(form, h("button", { type: "button", onclick: () => this.back() }, t("previous")));
+    id.focus();
   }
 
   private deviceRow(device: DiscoveredDevice): HTMLElement {
@@ -167,12 +199,7 @@ class Wizard {
   private cameraForm(report: DeviceReport, camera: DeviceCamera): HTMLElement {
     const source = report.streams.find(({ url }) => url === camera.url)?.source;
     const streams = report.streams.filter((stream) => stream.url && stream.source === source);
-    const id = h("input", {
-      id: "camera-id",
-      value: camera.camera_id,
-      required: true,
-      pattern: "[A-Za-z0-9][\\w\\-]*",
-    });
+    const id = idInput(camera.camera_id);
     const name = h("input", { id: "camera-name", value: camera.name, maxlength: 100 });
     const main = streamSelect("main", streams, camera.url);
     const sub = streamSelect("sub", streams, camera.sub_url);
@@ -247,6 +274,10 @@ function post(body: string, signal: AbortSignal): RequestInit {
 
 function label(text: string, control: HTMLElement): HTMLElement {
   return h("label", {}, text, control);
+}
+
+function idInput(value: string): HTMLInputElement {
+  return h("input", { id: "camera-id", value, required: true, pattern: "[A-Za-z0-9][\\w\\-]*" });
 }
 
 function streamSelect(name: string, streams: DeviceStream[], chosen: string | null): HTMLSelectElement {
