@@ -6,6 +6,7 @@
     liveedge check           compare the index of recordings with the disk; --repair repairs the differences
     liveedge webhook test NAME   send a message to a webhook's endpoint
     liveedge drain [NODE]    hand the cameras of a node of a cluster over to the others
+    liveedge rebalance       share the cameras of a cluster among its nodes again
     liveedge confirm-clock   after the clock of the host was set: say that it is right
 
 Exit codes: 0 success; 1 the camera, the archive or the endpoint has a problem; 2 the command cannot start, and one
@@ -75,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     drain.add_argument("node", metavar="NODE", nargs="?", help="its NODE_NAME (that of these settings)")
     drain.set_defaults(run=_drain)
+    rebalance = commands.add_parser("rebalance", help="share the cameras of a cluster among its nodes again")
+    rebalance.set_defaults(run=_rebalance)
     confirm = commands.add_parser("confirm-clock", help="say that the clock of the host is right after it was set")
     confirm.set_defaults(run=_confirm_clock)
     return parser
@@ -180,6 +183,14 @@ def _drain(settings: Settings, options: argparse.Namespace) -> int:
     is_drained, sentence = drain(settings, options.node)
     print(sentence)
     return 0 if is_drained else 1
+
+
+def _rebalance(settings: Settings, _options: argparse.Namespace) -> int:
+    from web.cluster.command import rebalance
+
+    is_asked, sentence = rebalance(settings)
+    print(sentence)
+    return 0 if is_asked else 1
 
 
 def _confirm_clock(settings: Settings, _options: argparse.Namespace) -> int:

@@ -77,6 +77,7 @@ class Coordinator:
         self._handed_over_s: float | None = None
         self._moving: set[str] = set()
         """Cameras of a rebalance that this node has not handed over yet."""
+        self._rebalances = 0
         self._orders: list[Action] = []
 
     # --- what others ask
@@ -222,8 +223,12 @@ class Coordinator:
         elif sent_s - self._view_s >= EXPIRY_S:
             self._claims_from_s = sent_s + RETURN_S
         self._view, self._view_s = view, sent_s
-        if view.nodes[self._node.id].is_drain_wanted:
+        asked = view.nodes[self._node.id]
+        if asked.is_drain_wanted:
             self.drain()
+        if asked.rebalances > self._rebalances:
+            self._rebalances = asked.rebalances
+            self.rebalance()
         for camera_id in [*self._owned, *self._preparing]:
             if camera_id not in view.cameras:
                 self._yield(camera_id, "it is no longer a camera of the cluster")

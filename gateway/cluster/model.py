@@ -34,6 +34,8 @@ class Node:
     is_draining: bool = False
     is_drain_wanted: bool = False
     """Whether somebody has asked the node in the store to drain. The node itself does not write it."""
+    rebalances: int = 0
+    """How often somebody has asked the node to rebalance, as ``is_drain_wanted``."""
 
 
 @dataclass(frozen=True, slots=True)

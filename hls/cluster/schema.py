@@ -49,6 +49,7 @@ node = Table(
     Column("weight", Float, nullable=False),
     Column("is_draining", Boolean, nullable=False),
     Column("is_drain_wanted", Boolean, nullable=False, server_default=false()),
+    Column("rebalances", Integer, nullable=False, server_default="0"),
     Column("expires_at", DateTime(timezone=True), nullable=False),
 )
 

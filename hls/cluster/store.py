@@ -195,6 +195,13 @@ class PostgresStore:
         with self.transaction() as connection:
             return connection.execute(update(schema.node).where(*alive).values(is_drain_wanted=True)).rowcount > 0
 
+    def want_rebalance(self) -> int:
+        """Ask all nodes that are alive to rebalance. Returns how many there are."""
+        table = schema.node.c
+        with self.transaction() as connection:
+            asked = update(schema.node).where(table.expires_at > text(self._now))
+            return connection.execute(asked.values(rebalances=table.rebalances + 1)).rowcount
+
     def owned_by(self, node_name: str) -> int:
         """How many cameras the processes of this name own."""
         is_of = schema.node.c.id == schema.owner.c.node_id
@@ -309,4 +316,13 @@ RETURNING (SELECT count(*) FROM fence)
 
 
 def _node(row: Any) -> Node:
-    return Node(row.id, row.name, row.url, frozenset(row.sites), row.weight, row.is_draining, row.is_drain_wanted)
+    return Node(
+        row.id,
+        row.name,
+        row.url,
+        frozenset(row.sites),
+        row.weight,
+        row.is_draining,
+        row.is_drain_wanted,
+        row.rebalances,
+    )

@@ -1,6 +1,7 @@
 """Nodes of a cluster as processes, with a PostgreSQL server: who captures a camera, whatever happens to a node."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from gateway.cluster.model import Node
+from gateway.cluster.placement import ranked
 from tests.support.eventually import eventually_sync
 from tests.support.gateway_process import GatewayProcess
 from tests.support.postgres import PostgresServer, postgres_server
@@ -83,9 +86,27 @@ def test_one_node_captures_and_the_other_names_it(cluster: Cluster) -> None:
     assert cluster.cluster(owner)["owned"].keys() == {"door"}
 
 
+def spans(cluster: Cluster, name: str) -> list[dict[str, Any]]:
+    """The recordings of the camera that count, as a node lists them, in the order of their time."""
+    found = cluster.nodes[name].json("/api/cameras/door/recordings?limit=900")["recordings"]
+    return sorted((each for each in found if each["counts_from"]), key=lambda each: str(each["counts_from"]))
+
+
+def test_the_metrics_that_the_documentation_names_exist(cluster: Cluster) -> None:
+    metrics = cluster.nodes["a"].fetch("/metrics")[2].decode()
+    named = {
+        name
+        for page in (ROOT / "docs").glob("*.md")
+        for name in re.findall("liveedge_cluster_[a-z_]+", page.read_text())
+    }
+    assert len(named) > 8
+    assert {name for name in named if f"\n{name} " not in metrics} == set()
+
+
 def test_a_node_that_is_killed_loses_its_camera_to_the_other(cluster: Cluster) -> None:
     owner = cluster.owner()
     epoch = cluster.cluster(owner)["owned"]["door"]
+    eventually_sync(lambda: spans(cluster, owner), "its recording is in the shared index")
     cluster.nodes[owner].kill()
     other = cluster.other(owner)
     eventually_sync(lambda: cluster.captures(other), "the other node captures the camera")
@@ -94,10 +115,17 @@ def test_a_node_that_is_killed_loses_its_camera_to_the_other(cluster: Cluster) -
     assert cluster.owner() == other, "the camera stays where it is"
 
 
-def spans(cluster: Cluster, name: str) -> list[dict[str, Any]]:
-    """The recordings of the camera that count, as a node lists them, in the order of their time."""
-    found = cluster.nodes[name].json("/api/cameras/door/recordings?limit=900")["recordings"]
-    return sorted((each for each in found if each["counts_from"]), key=lambda each: str(each["counts_from"]))
+def run(node: GatewayProcess, command: str) -> subprocess.CompletedProcess[str]:
+    """``liveedge`` with a command and the settings of a node."""
+    return subprocess.run(
+        [sys.executable, "-m", "web", command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=node.environment | {"PYTHONPATH": str(ROOT)},
+        cwd=node.folder,
+    )
 
 
 def test_every_node_lists_what_all_have_recorded(cluster: Cluster) -> None:
@@ -130,15 +158,7 @@ def test_a_node_drains_by_command_and_takes_no_new_viewers(cluster: Cluster) -> 
     owner = cluster.owner()
     node, other = cluster.nodes[owner], cluster.other(owner)
     assert node.json("/ready") == {"status": "ok"}
-    done = subprocess.run(
-        [sys.executable, "-m", "web", "drain"],
-        env=node.environment | {"PYTHONPATH": str(ROOT)},
-        cwd=node.folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run(node, "drain")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{owner} has no cameras any more, and takes none until it is restarted\n"
     assert cluster.owner() == other
@@ -147,6 +167,12 @@ def test_a_node_drains_by_command_and_takes_no_new_viewers(cluster: Cluster) -> 
     assert cluster.nodes[other].json("/ready") == {"status": "ok"}
     node.stop()
     node.start()
+    assert cluster.owner() == other
+    done = run(node, "rebalance")
+    assert (done.returncode, done.stdout[:7]) == (0, "2 nodes"), done.stderr
+    nodes = [Node(name, name) for name in "ab"]
+    first = ranked(nodes, "door", frozenset())[0].name
+    eventually_sync(lambda: cluster.owner() == first, "the first choice has the camera")
 
 
 def test_cameras_are_changed_at_any_node(cluster: Cluster) -> None:

@@ -32,6 +32,7 @@ class MemoryStore:
         return node_id in self.nodes and self.nodes[node_id][1] > self.now_s
 
     def renew(self, node: Node) -> View:
+        node = replace(node, rebalances=self.nodes[node.id][0].rebalances if node.id in self.nodes else 0)
         self.nodes[node.id] = node, self.now_s + EXPIRY_S
         alive = {node_id: each for node_id, (each, _) in self.nodes.items() if self.is_alive(node_id)}
         return View(alive, dict(self.cameras), {key: self.owners[key] for key in self.owners if key in self.cameras})
@@ -80,6 +81,13 @@ class MemoryStore:
         others = [row.canonical for other, row in self.rows.items() if other[0] == file.camera_id and other != key]
         self.rows[key] = Row(epoch, span, without(span, (each for each in others if each is not None)))
         return True
+
+    def want_rebalance(self) -> int:
+        alive = [node_id for node_id in self.nodes if self.is_alive(node_id)]
+        for node_id in alive:
+            node, expires_s = self.nodes[node_id]
+            self.nodes[node_id] = replace(node, rebalances=node.rebalances + 1), expires_s
+        return len(alive)
 
     def tick(self, now_s: float) -> None:
         """Set the clock."""

@@ -112,9 +112,11 @@ def test_a_setting_whose_applies_is_not_one_of_the_enumeration_is_refused(applie
             wiper_force: int = setting(1, help="force of the wiper", applies=applies)
 
 
-def test_every_number_but_a_port_has_a_unit() -> None:
+def test_every_number_but_ports_and_a_weight_has_a_unit() -> None:
     numbers = [each for each in settings_of(Settings) if {int, float} & {each.field.annotation, *_inner(each)}]
-    assert {each.name for each in numbers if not each.unit} == {"port", "rtsp_port", "webrtc_udp_port"}
+    assert {each.name for each in numbers if not each.unit} == {
+        *("port", "rtsp_port", "webrtc_udp_port", "node_weight"),
+    }
 
 
 def _inner(each: Setting) -> tuple[Any, ...]:

@@ -132,7 +132,7 @@ def test_a_rebalance_moves_cameras_to_their_first_choice() -> None:
     world = world_of("a")
     world.start("b")
     world.run(2)
-    world.nodes[0].coordinator.rebalance()
+    assert world.store.want_rebalance() == 2
     world.run(20)
     nodes = [each.node for each in world.nodes]
     for camera_id in CAMERAS:

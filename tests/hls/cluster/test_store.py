@@ -76,7 +76,9 @@ def operation(chance: random.Random, memory: MemoryStore, number: int) -> tuple[
             begin = chance.randrange(100)
             end = begin + chance.randrange(1, 30)
             return name, RecordedFile(camera_id, "main", node.name, str(number % 7), begin, end, number), epoch
-    return chance.choice([("leave", node.id), ("set_camera", camera_id, ["x"]), ("remove_camera", camera_id)])
+    return chance.choice(
+        [("leave", node.id), ("set_camera", camera_id, ["x"]), ("remove_camera", camera_id), ("want_rebalance",)]
+    )
 
 
 def test_both_stores_answer_alike(store: SteppedStore) -> None:
