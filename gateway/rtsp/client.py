@@ -20,10 +20,8 @@ Rules:
 4. A refused PLAY is sent again without Range, and then for each track (RFC 2326 §11.3.10), unless the status says that
    it would not help. Servers that know neither answer anything from 400 to 551. A DESCRIBE whose Accept is refused is
    sent again without.
-5. A keep-alive uses what the server offers: GET_PARAMETER, else OPTIONS (RFC 2326 §10.8). Whatever refuses it, the next
-   one is of the other method: many servers count a request that they refuse, too. Credentials that are refused with
-   both are not sent again. 454 (Session Not Found) is in :attr:`ClientSession.lost`: some servers say so of a session
-   that they go on to serve, so the transport ends it once no more media comes.
+5. Keep-alives follow :mod:`gateway.rtsp.keep_alive`. Where one is answered 454 (:attr:`ClientSession.lost`), the
+   transport ends the session once no more media comes.
 6. While the session is opened, one request is under way, and a final response answers it, whatever its CSeq. Only where
    it is the one before once more, whose CSeq was right, it does not: some servers answer twice.
 7. Requests of the server are answered: OPTIONS, GET_PARAMETER and SET_PARAMETER with 200, others with 501. A TEARDOWN
@@ -31,16 +29,25 @@ Rules:
 8. A feature that is required is named in DESCRIBE, SETUP and PLAY (RFC 2326 §12.32).
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.rtsp.answers import (
+    REDIRECTS,
+    answer_to,
+    check,
+    description_of,
+    redirect,
+    session_header,
+    status_error,
+    words,
+)
 from gateway.rtsp.auth import Authenticator, parse_challenges
 from gateway.rtsp.errors import RtspProtocolError, RtspStatusError
+from gateway.rtsp.keep_alive import KeepAlive
 from gateway.rtsp.messages import Headers, Request, Response
-from gateway.rtsp.redirect import RedirectError, redirect_location
-from gateway.rtsp.sdp import SessionDescription, content_base, parse_sdp
+from gateway.rtsp.sdp import SessionDescription
 from gateway.rtsp.track import Track, TransportKind, read_rtp_info
 
 USER_AGENT = "liveedge"
@@ -48,16 +55,8 @@ USER_AGENT = "liveedge"
 DEFAULT_TIMEOUT_S = 60.0
 """A session's time-out where the server states none (RFC 2326 §12.37)."""
 
-KEEP_ALIVE_SHARE = 0.45
-"""The share of the time-out after which a keep-alive is sent: one may be lost."""
-
-KEEP_ALIVE_MIN_S, KEEP_ALIVE_MAX_S = 3.0, 30.0
-"""Bounds of the interval, in seconds: servers state time-outs of 0 and of days."""
-
 RETRIES_MAX = 2
 """How often one request is sent again with credentials: for the challenge, and for a nonce that was stale."""
-
-_REDIRECTS = frozenset({301, 302, 303, 305, 307, 308})
 
 _NO_AGGREGATE = frozenset({459, 460})
 _REFUSED_FOR_GOOD = frozenset({401, 453, 454, 461, 503})
@@ -107,9 +106,6 @@ class ClientSession:
     """The tracks that were chosen; those with a ``refused`` status are left out by the server."""
     session_id: str | None = field(default=None, init=False)
     timeout_s: float = field(default=DEFAULT_TIMEOUT_S, init=False)
-    keep_alive_at: float = field(default=0.0, init=False)
-    lost: RtspStatusError | None = field(default=None, init=False)
-    """The server's newest answer to a keep-alive, where that was 454 (rule 5)."""
 
     def __post_init__(self) -> None:
         if not self.has_options:
@@ -118,21 +114,28 @@ class ClientSession:
         self._answered: object = None
         """The newest answer whose CSeq was right."""
         self._public: frozenset[str] = frozenset()
-        self._base = self.uri
         self._next_track = 0
         self._sent: dict[int, _Sent] = {}
         self._retry: _Sent | None = None
         self._pending: str | None = None
         self._has_tried_both = False
-        self._keep_alive_method: str | None = None
-        self._unauthorized = 0
-        """Keep-alives in a row whose credentials were refused."""
+        self._keep_alive = KeepAlive()
         self._has_refused_options = False
         self._has_range = self._has_accept = True
         self._refused_play: Response | None = None
         """The first refusal."""
         self._play_uris: list[str] = []
         """What is still to be played."""
+
+    @property
+    def keep_alive_at(self) -> float:
+        """When the next keep-alive is due, in monotonic seconds."""
+        return self._keep_alive.at
+
+    @property
+    def lost(self) -> RtspStatusError | None:
+        """The server's newest answer to a keep-alive, where that was 454 (rule 5)."""
+        return self._keep_alive.lost
 
     @property
     def is_ended_by_options(self) -> bool:
@@ -171,14 +174,11 @@ class ClientSession:
     def keep_alive(self, now: float) -> Request:
         """The keep-alive that is due; the next one is due at :attr:`keep_alive_at`. ``now`` is monotonic."""
         assert self.description is not None
-        self._set_keep_alive(now)
-        if self._keep_alive_method is None:
-            offers = self._public
-            self._keep_alive_method = "GET_PARAMETER" if not offers or "GET_PARAMETER" in offers else "OPTIONS"
+        self._keep_alive.schedule(now, self.timeout_s)
         # Answers to earlier ones are not awaited: some servers give none.
         for cseq in [cseq for cseq, sent in self._sent.items() if cseq < self._cseq - 8]:
             del self._sent[cseq]
-        return self._send(self._keep_alive_method, self.description.control)
+        return self._send(self._keep_alive.method(self._public), self.description.control)
 
     def teardown(self) -> Request | None:
         """The request that ends the session, or ``None`` where there is none to end."""
@@ -244,18 +244,15 @@ class ClientSession:
         if response.status != 401:
             self.authenticator.succeeded()
         if self.state in (State.PLAYING, State.ENDED):
-            self._receive_while_playing(method, response)
+            self._keep_alive.receive(method, response)
         elif is_awaited:
             self._advance(method, response, now)
 
     def answer(self, request: Request) -> Response:
         """Our answer to a request of the server (rule 5)."""
-        headers = Headers([("CSeq", request.headers.get("CSeq") or "0")])
         if request.method in ("TEARDOWN", "REDIRECT"):
             self.state = State.ENDED
-        if request.method in ("OPTIONS", "GET_PARAMETER", "SET_PARAMETER", "TEARDOWN", "REDIRECT"):
-            return Response(200, "OK", headers)
-        return Response(501, "Not Implemented", headers)
+        return answer_to(request)
 
     def _take_sent(self, response: Response) -> _Sent | None:
         cseq = response.cseq
@@ -272,16 +269,16 @@ class ClientSession:
     def _advance(self, method: str, response: Response, now: float) -> None:
         if method == "OPTIONS":
             if response.status == 401 and response.headers.get("WWW-Authenticate"):
-                raise _status_error(method, response)
-            if response.status in _REDIRECTS and response.headers.get("Location"):
-                self._redirect(method, response)
+                raise status_error(method, response)
+            if response.status in REDIRECTS and response.headers.get("Location"):
+                redirect(method, response, self.uri)
             self._has_refused_options = response.status >= 300
-            self._public = _words([*response.headers.get_all("Public"), *response.headers.get_all("Allow")])
+            self._public = words([*response.headers.get_all("Public"), *response.headers.get_all("Allow")])
             self.state = State.DESCRIBE
         elif method == "DESCRIBE" and response.status in _ACCEPT_REFUSED and self._has_accept:
             self._has_accept = False
         elif method == "DESCRIBE":
-            self._check(method, response)
+            check(method, response, self.uri)
             self._describe(response)
         elif method == "SETUP":
             self._set_up(response)
@@ -301,24 +298,18 @@ class ClientSession:
         if may_help and self._play_uris == [self.description.control]:
             self._play_uris = [track.media.control for track in tracks]
             return
-        self._check("PLAY", self._refused_play if may_help and self._refused_play is not None else response)
+        check("PLAY", self._refused_play if may_help and self._refused_play is not None else response, self.uri)
         self._read_session(response)
         played = [track for track in tracks if track.media.control == self._play_uris[0]]
         read_rtp_info(played or tracks, response.headers.get("RTP-Info") or "")
-        self._public |= _words(response.headers.get_all("Public"))
+        self._public |= words(response.headers.get_all("Public"))
         del self._play_uris[0]
         if not self._play_uris:
             self.state = State.PLAYING
-            self._set_keep_alive(now)
+            self._keep_alive.schedule(now, self.timeout_s)
 
     def _describe(self, response: Response) -> None:
-        kind = (response.headers.get("Content-Type") or "application/sdp").partition(";")[0].strip().lower()
-        if kind not in ("", "application/sdp") and not response.body.lstrip().startswith(b"v=0"):
-            raise RtspProtocolError(f"a description that is no SDP: {kind[:60]}")
-        self._base = content_base(
-            self.uri, response.headers.get("Content-Base"), response.headers.get("Content-Location")
-        )
-        self.description = parse_sdp(response.body, self._base)
+        self.description = description_of(response, self.uri)
         self.tracks = self.choose(self.description)
         if not self.tracks:
             raise RtspProtocolError("a description without a track that can be used")
@@ -328,8 +319,8 @@ class ClientSession:
         track = self.tracks[self._next_track]
         if response.status == 461 and self.session_id is None and self._change_transport():
             return
-        if response.status in _REDIRECTS:
-            self._redirect("SETUP", response)
+        if response.status in REDIRECTS:
+            redirect("SETUP", response, self.uri)
         if response.status >= 300:
             if track.otherwise is not None and response.status != 401:
                 track.otherwise.client_ports = track.client_ports
@@ -337,7 +328,7 @@ class ClientSession:
                 return
             track.refused = response.status
             if track.is_required or response.status == 401:
-                raise _status_error("SETUP", response)
+                raise status_error("SETUP", response)
         else:
             self._read_session(response)
             track.read_transport(self.transport, self._next_track, response.headers.get("Transport") or "")
@@ -347,7 +338,7 @@ class ClientSession:
             assert self.description is not None
             self._play_uris = [self.description.control]
             if all(track.refused is not None for track in self.tracks):
-                raise _status_error("SETUP", response)
+                raise status_error("SETUP", response)
 
     def _change_transport(self) -> bool:
         """Rule 2: begin the set-up again over the other transport; whether there is one left."""
@@ -359,51 +350,6 @@ class ClientSession:
         return True
 
     def _read_session(self, response: Response) -> None:
-        header = response.headers.get("Session")
-        if not header:
-            return
-        identifier, *parameters = [part.strip() for part in header.split(";")]
-        if identifier:
-            self.session_id = identifier
-        for parameter in parameters:
-            found = re.fullmatch(r"(?i)timeout\s*=\s*([0-9]{1,9})", parameter)
-            if found and int(found[1]) > 0:
-                self.timeout_s = float(found[1])
-
-    def _set_keep_alive(self, now: float) -> None:
-        self.keep_alive_at = now + min(KEEP_ALIVE_MAX_S, max(KEEP_ALIVE_MIN_S, self.timeout_s * KEEP_ALIVE_SHARE))
-
-    def _receive_while_playing(self, method: str, response: Response) -> None:
-        if method != self._keep_alive_method:
-            return
-        self.lost = _status_error(method, response) if response.status == 454 else None
-        if response.status < 300:
-            self._unauthorized = 0
-            return
-        self._keep_alive_method = "OPTIONS" if method == "GET_PARAMETER" else "GET_PARAMETER"
-        self._unauthorized = self._unauthorized + 1 if response.status == 401 else 0
-        if self._unauthorized == 2:
-            self.keep_alive_at = float("inf")
-
-    def _check(self, method: str, response: Response) -> None:
-        if response.status in _REDIRECTS:
-            self._redirect(method, response)
-        if response.status >= 300 or response.status < 200:
-            raise _status_error(method, response)
-
-    def _redirect(self, method: str, response: Response) -> None:
-        location = redirect_location(self.uri, response.headers.get("Location"))
-        if location is None:
-            raise _status_error(method, response)
-        raise RedirectError(location)
-
-
-def _status_error(method: str, response: Response) -> RtspStatusError:
-    after = response.headers.get("Retry-After") or ""
-    return RtspStatusError(
-        method, response.status, response.reason, float(after) if re.fullmatch(r"[0-9]{1,6}", after) else None
-    )
-
-
-def _words(values: Sequence[str]) -> frozenset[str]:
-    return frozenset(word.strip().upper() for value in values for word in value.split(",") if word.strip())
+        identifier, timeout_s = session_header(response)
+        self.session_id = identifier or self.session_id
+        self.timeout_s = timeout_s or self.timeout_s

@@ -133,9 +133,9 @@ async def test_a_session_that_the_camera_ends_says_so() -> None:
 
 async def test_the_session_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(back_channel, "TICK_S", 0.01)
-    monkeypatch.setattr("gateway.rtsp.client.KEEP_ALIVE_MIN_S", 0.01)
+    monkeypatch.setattr("gateway.rtsp.keep_alive.KEEP_ALIVE_MIN_S", 0.01)
     with RtspCamera(TALKING, session="42;timeout=1") as camera:
-        monkeypatch.setattr("gateway.rtsp.client.KEEP_ALIVE_SHARE", 0.02)
+        monkeypatch.setattr("gateway.rtsp.keep_alive.KEEP_ALIVE_SHARE", 0.02)
         voice = channel(camera)
         await voice.open()
         running = asyncio.create_task(voice.run())
