@@ -24,7 +24,6 @@ from gateway.rtsp import rtcp
 from gateway.rtsp.rtp import parse_header
 from gateway.talk.camera_talk import CameraTalk
 from gateway.talk.formats import TALK_CODECS
-from gateway.talk.reception import VoiceReception
 from gateway.talk.sound import is_silence
 from gateway.talk.turn import Turn
 from gateway.webrtc.ice_restart import restart_ice
@@ -35,6 +34,7 @@ from gateway.webrtc.sdp.negotiation import NegotiatedTransport, transport_of
 from gateway.webrtc.sdp.offer import Offer, OfferedSection, parse_offer
 from gateway.webrtc.stats import ViewerState
 from gateway.webrtc.transport import PeerTransport
+from gateway.webrtc.voice_reception import VoiceReception
 from gateway.whip.negotiation import ReceivedMedia, choose_media, offered_names
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,6 @@ from aiortc.rtp import (
 )
 
 from gateway.clock import CLOCK_RATE, Clock
-from gateway.rtsp.rtp import parse_header
 from gateway.webrtc.bandwidth.sent_packets import SentPackets
 from gateway.webrtc.bandwidth.viewer_bandwidth import Method, ViewerBandwidth
 from gateway.webrtc.fanout import CameraFanout
@@ -40,6 +39,8 @@ from gateway.webrtc.rtp.srtp import SrtpError
 from gateway.webrtc.rtp.transport_cc import Remb, TransportFeedback
 from gateway.webrtc.rtp.video_sender import VideoSender
 from gateway.webrtc.sdp.negotiation import MID, PLAYOUT_DELAY, TRANSPORT_CC, NegotiatedMedia, NegotiatedSession
+from gateway.webrtc.sdp.voice import clock_rate_of
+from gateway.webrtc.voice_reception import VoiceInput
 
 _MID_MAX_BYTES = 16
 """What a head of one byte can say (RFC 8285 §4.2)."""
@@ -136,10 +137,10 @@ class MediaSession:
         self._narrow_bps = 0.0
         self._narrow_at_s = float("-inf")
         self._on_fault: Callable[[Exception], None] = lambda _: None
-        self._voice_type = negotiated.voice.payload_type if negotiated.voice is not None else None
+        voice = negotiated.voice
+        self.voice = VoiceInput(voice.payload_type, clock_rate_of(voice)) if voice is not None else None
+        """What the viewer says."""
         self._is_audio_paused = False
-        self.on_voice: Callable[[bytes, int, int], None] | None = None
-        """Takes what the viewer says: payload, sequence number and timestamp."""
 
     @property
     def estimate_bps(self) -> float | None:
@@ -222,9 +223,12 @@ class MediaSession:
             _send(connection, reports + rtcp.goodbye(ssrcs))
 
     def report(self, wall_90k: int) -> None:
-        """Send a sender report of each stream that has begun."""
+        """Send a sender report of each stream that has begun, and a receiver report of the viewer's voice."""
         for connection, reports, _ in self._reports(wall_90k):
             _send(connection, reports)
+        report = self.voice.reception.report(self._clock.monotonic()) if self.voice is not None else None
+        if report is not None:
+            _send(self._connection, report)
 
     def rtp_timestamp(self, wall_90k: int) -> int | None:
         """The RTP timestamp of video captured at ``wall_90k``; ``None`` before the first frame."""
@@ -243,6 +247,8 @@ class MediaSession:
             plain = connection.inbound.unprotect_rtcp(data)
         except (SrtpError, ValueError):
             return RtcpResult.REJECTED
+        if self.voice is not None:
+            self.voice.reception.take_control(plain, self._clock.monotonic())
         result = RtcpResult.ACCEPTED
         for packet in rtcp.parse(plain):
             if isinstance(packet, RtcpByePacket):
@@ -253,16 +259,13 @@ class MediaSession:
 
     def _receive_voice(self, data: bytes, connection: SrtpConnection) -> RtcpResult:
         """What the viewer says comes on the video's connection; nothing else is expected."""
-        voice_type = self._voice_type
-        if voice_type is None or connection is not self._connection or len(data) < 12 or data[1] & 0x7F != voice_type:
+        if self.voice is None or connection is not self._connection or not self.voice.is_voice(data):
             return RtcpResult.NOT_RTCP
         try:
             packet = connection.inbound.unprotect(data)
         except (SrtpError, ValueError):
             return RtcpResult.REJECTED
-        header = parse_header(packet)
-        if header is not None and self.on_voice is not None:
-            self.on_voice(packet[header.start : header.end], header.sequence, header.timestamp)
+        self.voice.receive(packet, self._clock.monotonic())
         return RtcpResult.ACCEPTED
 
     def _take(self, packet: AnyRtcpPacket | TransportFeedback | Remb) -> None:

@@ -302,8 +302,8 @@ class Viewer:
         )
         self.state = ViewerState.CONNECTED
         self.connected.set()
-        if self.voice is not None:
-            self._session.on_voice = self.voice.take
+        if self.voice is not None and self._session.voice is not None:
+            self._session.voice.take = self.voice.take
         self._session.begin(lambda error: self.close_soon(f"sending failed: {error}"))
         if self.on_first_frame is not None:
             self.on_first_frame()

@@ -45,3 +45,8 @@ def _voice(index: int, section: OfferedSection, codec: OfferedCodec) -> Negotiat
 def codec_name(media: NegotiatedMedia) -> str:
     """The name of a section's codec, in upper case."""
     return media.rtpmap.split()[1].partition("/")[0].upper()
+
+
+def clock_rate_of(media: NegotiatedMedia) -> int:
+    """The RTP clock of a section's codec, in Hz."""
+    return int(media.rtpmap.split()[1].split("/")[1])

@@ -99,6 +99,12 @@ def talk_of(client: Client, name: str) -> CameraTalk:
     return gateway.talk.of(gateway.service.camera(name))
 
 
+async def gets_receiver_reports(peer: RTCPeerConnection) -> None:
+    async with asyncio.timeout(20):
+        while "remote-inbound-rtp" not in {each.type for each in (await peer.getStats()).values()}:
+            await asyncio.sleep(0.05)
+
+
 async def talker_of(client: Client, name: str) -> str | None:
     async with client.get(f"/talk/{name}", headers=TALKER) as answer:
         assert answer.status == 200, await answer.text()
@@ -137,9 +143,7 @@ async def test_a_talker_is_told_how_its_voice_arrives_and_silence_does_not_keep_
     offer = await talk_offer(peer, tone, ("audio/PCMU",))
     async with client.post("/talk/pcmu", data=offer, headers=SDP | TALKER) as answer:
         await connect(peer, await answer.text())
-    async with asyncio.timeout(20):
-        while "remote-inbound-rtp" not in {each.type for each in (await peer.getStats()).values()}:
-            await asyncio.sleep(0.05)
+    await gets_receiver_reports(peer)
     talk = talk_of(client, "pcmu")
     assert talk.counters.packets_sent > 0
     assert talk._floor.over(talk.now() + CONNECT_S) == "nothing was heard for 15 s"
@@ -257,7 +261,8 @@ async def test_a_viewer_with_a_microphone_is_heard(
 ) -> None:
     tone = Tone()
     assert await talker_of(client, "pcmu") is None, "what the camera takes is known from now on"
-    answer, _ = await watch(client, peers(), "pcmu", TALKER, tone)
+    peer = peers()
+    answer, _ = await watch(client, peer, "pcmu", TALKER, tone)
     for _ in range(TRIES):
         if await is_heard(lambda: talk_camera.has_heard("pcmu")):
             break
@@ -267,6 +272,7 @@ async def test_a_viewer_with_a_microphone_is_heard(
     assert "a=sendrecv" in audio_of(answer)
     assert audio_of(answer).split("\r\n")[0].split()[3:] == ["0", "8"], "its voice as PCMU, the camera's sound as PCMA"
     assert talk_camera.has_heard("pcmu")
+    await gets_receiver_reports(peer)
     assert await talker_of(client, "pcmu") == "token talker"
     sound = sound_of(client)
     assert sound.packets_sent > 0

@@ -1,12 +1,14 @@
 """VoiceReception: the receiver reports that go to a talker (RFC 3550 §6.4.2).
 
-Sans-IO; times are monotonic seconds. Without these reports an encoder has nothing to adapt to.
+A talker is a client of a session to talk, or a viewer with a microphone (:class:`VoiceInput`). Without these reports an
+encoder has nothing to adapt to. Sans-IO; times are monotonic seconds.
 """
 
 import secrets
+from collections.abc import Callable
 
 from gateway.rtsp import rtcp
-from gateway.rtsp.rtp import RtpHeader, SequenceCounter
+from gateway.rtsp.rtp import RtpHeader, SequenceCounter, parse_header
 
 
 class VoiceReception:
@@ -38,3 +40,25 @@ class VoiceReception:
         if self._source is None:
             return None
         return rtcp.receiver_report(self._own_ssrc, self._source, self._counter, self._last, now - self._last_at)
+
+
+class VoiceInput:
+    """The voice of a viewer: packets of one payload type, which come on the connection of its video."""
+
+    def __init__(self, payload_type: int, clock_rate: int) -> None:
+        self.take: Callable[[bytes, int, int], None] | None = None
+        """Takes payload, sequence number and timestamp."""
+        self.reception = VoiceReception(clock_rate)
+        self._payload_type = payload_type
+
+    def is_voice(self, data: bytes) -> bool:
+        """Whether a datagram, encrypted still, is of it."""
+        return len(data) >= 12 and data[1] & 0x7F == self._payload_type
+
+    def receive(self, packet: bytes, now: float) -> None:
+        """A packet of it, decrypted."""
+        header = parse_header(packet)
+        if header is not None:
+            self.reception.take(header, now)
+            if self.take is not None:
+                self.take(packet[header.start : header.end], header.sequence, header.timestamp)
