@@ -60,13 +60,13 @@ class View:
 
     ``nodes``: those whose lease has not expired, by id. ``cameras``: the sites of each camera; a camera without sites
     may be captured by every node. ``owners``: a camera that nobody has ever claimed is not in it. ``revision`` is
-    another after each change of a camera.
+    higher after each change of a camera.
     """
 
     nodes: Mapping[str, Node] = field(default_factory=dict)
     cameras: Mapping[str, frozenset[str]] = field(default_factory=dict)
     owners: Mapping[str, Owner] = field(default_factory=dict)
-    revision: str = ""
+    revision: int = 0
 
     def owner(self, camera_id: str) -> Owner:
         return self.owners.get(camera_id, NOBODY)

@@ -37,7 +37,13 @@ from gateway.errors import SettingsError
 
 tables = MetaData()
 
-version = Table("cluster_version", tables, Column("version", Integer, nullable=False))
+version = Table(
+    "cluster_version",
+    tables,
+    Column("version", Integer, nullable=False),
+    # Rises with each change of a camera.
+    Column("revision", BigInteger, nullable=False, server_default="0"),
+)
 
 node = Table(
     "cluster_node",
@@ -60,8 +66,6 @@ camera = Table(
     Column("sites", JSON, nullable=False),
     # The camera's table, with its credentials.
     Column("settings", JSON, nullable=False),
-    # The transaction that wrote it last: it rises with each change.
-    Column("revision", BigInteger, nullable=False),
 )
 
 owner = Table(

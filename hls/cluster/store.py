@@ -130,13 +130,15 @@ class PostgresStore:
             renewed = insert(schema.node).values(id=node.id, **row)
             connection.execute(renewed.on_conflict_do_update(index_elements=[table.id], set_=row))
             nodes = connection.execute(select(schema.node).where(table.expires_at > text(self._now))).all()
-            cameras = connection.execute(select(kept.id, kept.sites, kept.revision)).all()
+            # First: what is read after it may be newer, and is then read again.
+            revision = connection.scalar(select(schema.version.c.revision))
+            cameras = connection.execute(select(kept.id, kept.sites)).all()
             owners = connection.execute(select(schema.owner).join(schema.camera, _IS_OF_CAMERA)).all()
         return View(
             {each.id: _node(each) for each in nodes},
-            {camera_id: frozenset(sites) for camera_id, sites, _ in cameras},
+            {camera_id: frozenset(sites) for camera_id, sites in cameras},
             {each.camera_id: Owner(each.epoch, each.node_id, each.successor_id) for each in owners},
-            f"{len(cameras)}-{max((revision for _, _, revision in cameras), default=0)}",
+            revision or 0,
         )
 
     def claim(self, camera_id: str, node_id: str, epoch: int) -> int | None:
@@ -176,15 +178,16 @@ class PostgresStore:
     def set_camera(self, camera_id: str, sites: Iterable[str] = (), settings: Mapping[str, Any] | None = None) -> None:
         """Add a camera, or change it."""
         values: dict[str, Any] = {"sites": sorted(sites), "settings": dict(settings or {})}
-        values["revision"] = text("CAST(CAST(pg_current_xact_id() AS text) AS bigint)")
         changed = insert(schema.camera).values(id=camera_id, **values)
         with self.transaction() as connection:
             connection.execute(changed.on_conflict_do_update(index_elements=[schema.camera.c.id], set_=values))
+            connection.execute(_CHANGED)
 
     def remove_camera(self, camera_id: str) -> None:
         """Remove a camera. Its epoch and its recordings stay."""
         with self.transaction() as connection:
             connection.execute(delete(schema.camera).where(schema.camera.c.id == camera_id))
+            connection.execute(_CHANGED)
 
     # --- drains
 
@@ -269,6 +272,8 @@ def write_row(connection: Connection, file: RecordedFile, epoch: int) -> bool:
     """:meth:`PostgresStore.record`, as a part of a transaction."""
     return bool(connection.scalar(text(_RECORD), asdict(file) | {"epoch": epoch}))
 
+
+_CHANGED = update(schema.version).values(revision=schema.version.c.revision + 1)
 
 _IS_OF_CAMERA = schema.owner.c.camera_id == schema.camera.c.id
 

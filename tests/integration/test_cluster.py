@@ -189,7 +189,8 @@ def test_cameras_are_changed_at_any_node(cluster: Cluster) -> None:
         ),
         "one node captures the new camera",
     )
-    cluster.nodes[cluster.other(other)].fetch("/api/cameras/gate", "DELETE")
+    status, _, body = cluster.nodes[cluster.other(other)].fetch("/api/cameras/gate", "DELETE")
+    assert status == 204, body
     eventually_sync(
         lambda: all(len(node.json("/api/cameras")["cameras"]) == 1 for node in cluster.nodes.values()),
         "no node has the camera that was removed",

@@ -25,6 +25,7 @@ class MemoryStore:
         """Every node, and when its lease expires."""
         self.cameras: dict[str, frozenset[str]] = {}
         self.owners: dict[str, Owner] = {}
+        self.revision = 0
         self.rows: dict[tuple[str, str, str], Row] = {}
         """The index, by camera, name of the node, and name of the file."""
 
@@ -35,7 +36,8 @@ class MemoryStore:
         node = replace(node, rebalances=self.nodes[node.id][0].rebalances if node.id in self.nodes else 0)
         self.nodes[node.id] = node, self.now_s + EXPIRY_S
         alive = {node_id: each for node_id, (each, _) in self.nodes.items() if self.is_alive(node_id)}
-        return View(alive, dict(self.cameras), {key: self.owners[key] for key in self.owners if key in self.cameras})
+        owners = {key: self.owners[key] for key in self.owners if key in self.cameras}
+        return View(alive, dict(self.cameras), owners, self.revision)
 
     def claim(self, camera_id: str, node_id: str, epoch: int) -> int | None:
         owner = self.owners.get(camera_id, NOBODY)
@@ -65,9 +67,11 @@ class MemoryStore:
 
     def set_camera(self, camera_id: str, sites: Iterable[str] = ()) -> None:
         self.cameras[camera_id] = frozenset(sites)
+        self.revision += 1
 
     def remove_camera(self, camera_id: str) -> None:
         self.cameras.pop(camera_id, None)
+        self.revision += 1
 
     def record(self, file: RecordedFile, epoch: int) -> bool:
         key = file.camera_id, file.node_name, file.name

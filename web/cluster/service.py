@@ -80,7 +80,7 @@ class Cluster:
         self._to_follow: dict[str, None] = {}
         """Cameras whose owner has changed, in this order."""
         self._has_to_follow = asyncio.Event()
-        self._revision: str | None = None
+        self._revision: int | None = None
 
     # --- what others ask
 

