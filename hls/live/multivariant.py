@@ -5,10 +5,12 @@ Rules:
 1. What the sub stream is has to be known: where it never had a segment, the playlist waits for one, at most
    :data:`SUB_READY_S`, and then not again for :data:`RETRY_S`.
 2. While one stream is lost, sends no pictures, or has a codec that HLS cannot have, the playlist has only the other.
-3. The sub stream is started where the main stream is one of these, or does not come within :data:`HEAD_START_S`. The
+3. Both have sound or none has (:mod:`hls.live.stream`, rule 9). The playlist waits for that up to :data:`MAIN_READY_S`,
+   and has the main stream alone where it does not come, because players have the other playlist.
+4. The sub stream is started where the main stream is one of these, or does not come within :data:`HEAD_START_S`. The
    playlist waits for a main stream that has pictures up to :data:`MAIN_READY_S`: a player that gets a playlist without
    it does not ask again.
-4. The wait ends with :class:`~gateway.errors.UnavailableError` after :data:`~hls.live.stream.READY_S`, and at once when
+5. The wait ends with :class:`~gateway.errors.UnavailableError` after :data:`~hls.live.stream.READY_S`, and at once when
    both have failed.
 """
 
@@ -107,12 +109,20 @@ class MultivariantPlaylist:
                 if passed_s < SUB_READY_S:
                     return False
                 self._sub_missing_at_s = self._clock.monotonic()
-            return True
+            return passed_s >= MAIN_READY_S or not self._waits_for_sound(sub)
         patience_s = MAIN_READY_S if self._main.rendition.has_pictures else HEAD_START_S
         is_late = _is_bad(self._main) or passed_s >= patience_s
         return sub is not None and is_late and sub.window.is_playable and not _is_bad(sub)
 
+    def _waits_for_sound(self, sub: LiveStream | None) -> bool:
+        """Whether one of the streams is about to get the other one's sound, as silence."""
+        if sub is None or _is_bad(sub) or not sub.window.is_playable or _have_same_tracks(self._main, sub):
+            return False
+        return not any(_lacks_sound(stream) and stream.is_watched for stream in (self._main, sub))
+
     def _render(self, sub: LiveStream | None) -> Rendered:
+        if sub is not None and not _is_bad(self._main) and not _have_same_tracks(self._main, sub):
+            sub = None
         named = [(self._main, LIVE_NAME)] + ([(sub, SUB_LIVE_NAME)] if sub is not None else [])
         variants: list[tuple[Variant, str]] = []
         for stream, name in named:
@@ -122,6 +132,15 @@ class MultivariantPlaylist:
         if self._newest is None or self._newest[0] != variants:
             self._newest = variants, Rendered(multivariant(variants))
         return self._newest[1]
+
+
+def _lacks_sound(stream: LiveStream) -> bool:
+    return stream.variant is not None and stream.variant.info.audio is None
+
+
+def _have_same_tracks(main: LiveStream, sub: LiveStream) -> bool:
+    """Whether both have sound or none has, as far as known."""
+    return main.variant is None or sub.variant is None or _lacks_sound(main) == _lacks_sound(sub)
 
 
 def _unavailable(stream: LiveStream) -> UnavailableError:

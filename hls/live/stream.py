@@ -23,7 +23,9 @@ Rules:
    there is live video, and its segments are discarded when their lifetime is over.
 8. Where players are when the gateway stops, its next process goes on with the playlist (:mod:`hls.live.window_state`).
    For them it is as if the camera had been away.
-9. The camera's recording gets the samples of the same parts, also if the playlist fails.
+9. A stream without sound has silence in its playlist where the camera's other stream has sound, so that players can
+   change from one to the other. It is not added while players have the playlist: not for a minute after a request.
+10. The camera's recording gets the samples of the same parts, also if the playlist fails.
 """
 
 import asyncio
@@ -33,7 +35,7 @@ from gateway.camera_settings import RenditionName
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import NegotiationError, NotFoundError, UnavailableError
 from gateway.hold import Hold
-from gateway.media import Packet, StreamInfo
+from gateway.media import AudioInfo, Packet, StreamInfo
 from gateway.rendition import Rendition
 from hls.live.counters import LiveCounters
 from hls.live.discontinuities import DiscontinuityNumbers
@@ -82,14 +84,14 @@ class LiveStream:
         """Rule 7."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_s = 0.0
-        self._last_request_s = float("-inf")
+        self._last_request_s = self._last_playlist_s = float("-inf")
         self._run: int | None = None
         self._info: StreamInfo | None = None
         self._closed = False
         self._recorded = RecordedParts()
         if kept is not None:
             # As if there had just been a request: a player is about to make one.
-            self._last_request_s = clock.monotonic()
+            self._last_request_s = self._last_playlist_s = clock.monotonic()
             self._schedule(self._last_request_s + HOLD_S)
         self._detach = rendition.hub.attach(self._on_packet)
 
@@ -133,6 +135,11 @@ class LiveStream:
         return self._variant
 
     @property
+    def is_watched(self) -> bool:
+        """Whether a player may have its playlist."""
+        return self._clock.monotonic() - self._last_playlist_s <= RENEW_S
+
+    @property
     def is_closed(self) -> bool:
         """Whether its camera or stream was removed."""
         return self._closed
@@ -158,6 +165,7 @@ class LiveStream:
         """
         self._check_codec()
         self._on_request()
+        self._last_playlist_s = self._last_request_s
         if self._is_abandoned or self.window.targets is None:
             await self._require("playlist", self._has_playlist, READY_S, is_first=True)
         if msn is not None:
@@ -198,6 +206,10 @@ class LiveStream:
         uri = SUB_LIVE_NAME if self.rendition.name is RenditionName.MAIN else f"../{LIVE_NAME}"
         return rendition_report(uri, edge[0], edge[1])
 
+    def _wanted_sound(self) -> AudioInfo | None:
+        """Rule 9."""
+        return self.other.window.sound if self.other is not None and not self.is_watched else None
+
     def _target_of_other_s(self) -> int:
         """The variants of one multivariant playlist have one target duration (RFC 8216 §6.2.4)."""
         targets = self.other.window.targets if self.other is not None else None
@@ -226,6 +238,7 @@ class LiveStream:
             least_target_s=self._target_of_other_s,
             is_heard=lambda: self._hold is not None or self._recorded.has_sink,
             is_awaited=lambda: self._hold is not None,
+            wanted_sound=self._wanted_sound,
             state=state,
         )
 

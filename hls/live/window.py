@@ -22,7 +22,7 @@ Rules (sections of draft-pantos-hls-rfc8216bis):
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.media import Packet
+from gateway.media import AudioInfo, Packet
 from hls.live import blocking_reload, playlist
 from hls.live.counters import LiveCounters
 from hls.live.measured_start import MeasuredStart
@@ -40,7 +40,8 @@ class LiveWindow:
 
     ``after`` is the window of the same camera that this one replaces: the numbers continue after its numbers, whatever
     the clock says. ``least_target_s`` is called once: the target duration is at least that.
-    ``is_heard`` as in :class:`~hls.mp4.audio.AudioTrack`. ``is_awaited``: whether a viewer waits for the playlist.
+    ``is_heard`` and ``wanted_sound`` as in :class:`~hls.parts.run_sound.RunSound`. ``is_awaited``: whether a viewer
+    waits for the playlist.
     ``state`` is that of the window of an earlier process, which this one goes on with.
     """
 
@@ -55,6 +56,7 @@ class LiveWindow:
         least_target_s: Callable[[], int] = lambda: 0,
         is_heard: Callable[[], bool] = lambda: True,
         is_awaited: Callable[[], bool] = lambda: True,
+        wanted_sound: Callable[[], AudioInfo | None] = lambda: None,
         state: WindowState | None = None,
     ) -> None:
         self.version = 0
@@ -75,6 +77,7 @@ class LiveWindow:
         self._least_target_s = least_target_s
         self._is_heard = is_heard
         self._is_awaited = is_awaited
+        self._wanted_sound = wanted_sound
         self._next_part = 0
         self._now_s = 0.0
         self._measured = MeasuredStart(self._longest_gop_90k)
@@ -110,7 +113,14 @@ class LiveWindow:
         self._next_msn = numbers.next_msn
         self._first_discontinuity, self._discontinuities = numbers.first_discontinuity, numbers.discontinuities
         self._longest_gop_90k = numbers.longest_gop_90k
-        self._segmenter = Segmenter(state.targets, self.counters, is_heard=self._is_heard, after=state.end)
+        self._segmenter = Segmenter(
+            state.targets,
+            self.counters,
+            is_heard=self._is_heard,
+            after=state.end,
+            playlist_sound=state.segments[-1].muxer.info.audio,
+            wanted_sound=self._wanted_sound,
+        )
         self._buffer.resume(state.segments, numbers.discontinuities_removed)
         self._last = state.segments[-1]
         self._changed()
@@ -150,6 +160,11 @@ class LiveWindow:
     def segmenter(self) -> Segmenter | None:
         """What makes the parts; ``None`` until the target durations are known."""
         return self._segmenter
+
+    @property
+    def sound(self) -> AudioInfo | None:
+        """The stream's own sound, as it is in MP4."""
+        return self._segmenter.sound if self._segmenter is not None else None
 
     @property
     def is_playable(self) -> bool:
@@ -247,7 +262,9 @@ class LiveWindow:
             return
         targets = replace(targets, target_duration_s=max(targets.target_duration_s, self._least_target_s()))
         self.targets = targets
-        self._segmenter = segmenter = Segmenter(targets, self.counters, is_heard=self._is_heard)
+        self._segmenter = segmenter = Segmenter(
+            targets, self.counters, is_heard=self._is_heard, wanted_sound=self._wanted_sound
+        )
         kept = self._measured.take()
         segmenter.has_audio = any(not each.is_video for each in kept)
         for each in kept:

@@ -116,7 +116,7 @@ class AudioTrack:
     """One run's audio on the media timeline, from ``start_90k`` on; see the module.
 
     :func:`fmp4_audio` must have an answer for ``source``. ``offset_90k`` is added to the packets' time stamps.
-    ``is_heard`` is asked for each part of a sound that has to be transcoded.
+    ``is_heard`` is asked for each part of a sound that has to be transcoded. One that ``is_silent`` gets no packets.
     """
 
     def __init__(
@@ -126,6 +126,8 @@ class AudioTrack:
         offset_90k: int,
         counters: AudioCounters | None = None,
         is_heard: Callable[[], bool] = lambda: True,
+        *,
+        is_silent: bool = False,
     ) -> None:
         info = fmp4_audio(source)
         assert info is not None
@@ -140,7 +142,7 @@ class AudioTrack:
         self._frames: deque[_Frame] = deque()
         self._waiting: list[tuple[bytes, int]] = []
         """Packets to be transcoded, each with its time: at most :data:`BATCH_MAX_PACKETS`."""
-        self._is_missing = False
+        self.is_silent = self._is_missing = is_silent
         self._is_aligned = False
 
     def feed(self, packet: Packet) -> None:

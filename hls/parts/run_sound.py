@@ -6,6 +6,9 @@ Rules:
    keeps the promise.
 2. What is received during the first part of a run begins with that part. What comes later begins with a segment, after
    a discontinuity.
+3. A stream whose playlist has a track of sound already, or shall have one because the camera's other stream has sound,
+   has silence where it has none itself: players that use a source buffer take no change of the number of tracks. It is
+   in the playlist only, and not in the recording.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +17,7 @@ from gateway.clock import CLOCK_RATE
 from gateway.media import AudioInfo, Packet
 from hls.mp4.audio import AudioCounters, AudioTrack, fmp4_audio
 from hls.mp4.fragments import Sample
+from hls.mp4.silence import silence_like
 
 SOUND_WAIT_90K = 6 * CLOCK_RATE // 5
 """How long the beginning of a run waits for sound that is declared and was never heard, so that it need not begin anew
@@ -26,11 +30,23 @@ def can_have_sound(packet: Packet) -> bool:
 
 
 class RunSound:
-    """See the module. ``is_heard`` as in :class:`~hls.mp4.audio.AudioTrack`."""
+    """See the module. ``is_heard`` as in :class:`~hls.mp4.audio.AudioTrack`. ``playlist_sound`` is that of the playlist
+    so far, and ``wanted_sound`` that of another stream, which this one shall have too; rule 3."""
 
-    def __init__(self, counters: AudioCounters, is_heard: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        counters: AudioCounters,
+        is_heard: Callable[[], bool],
+        playlist_sound: AudioInfo | None = None,
+        wanted_sound: Callable[[], AudioInfo | None] = lambda: None,
+    ) -> None:
         self.track: AudioTrack | None = None
-        """``None`` while there is no sound."""
+        """``None`` while there is no sound, and no silence."""
+        self.newest: AudioInfo | None = None
+        """The stream's own sound, as it is in MP4, that was there last."""
+        self.playlist_sound = playlist_sound
+        """What the init segments say so far."""
+        self._wanted_sound = wanted_sound
         self._counters = counters
         self._is_heard = is_heard
         self._declared: AudioInfo | None = None
@@ -43,13 +59,25 @@ class RunSound:
         self._start_90k, self._offset_90k = start_90k, offset_90k
         if is_expected and can_have_sound(keyframe):
             self._begin()
+        elif (like := self.playlist_sound or self._wanted_sound()) is not None:
+            self._begin_silence(like)
 
     def feed(self, packet: Packet, is_opening: bool) -> None:
         """Take a packet of the run. ``is_opening``: its first part is open, so that sound may begin with it."""
-        if self.track is None and is_opening and can_have_sound(packet):
+        if is_opening and not self.is_own and can_have_sound(packet):
             self._begin()
-        if self.track is not None:
+        if self.track is not None and not self.track.is_silent:
             self.track.feed(packet)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether there is sound, and not only silence."""
+        return self.track is not None and not self.track.is_silent
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is no track, and there shall be silence from the next keyframe on."""
+        return self.track is None and self._wanted_sound() is not None
 
     @property
     def is_awaited(self) -> bool:
@@ -77,3 +105,10 @@ class RunSound:
     def _begin(self) -> None:
         if self._declared is not None:
             self.track = AudioTrack(self._declared, self._start_90k, self._offset_90k, self._counters, self._is_heard)
+            self.newest = self.playlist_sound = self.track.info
+
+    def _begin_silence(self, like: AudioInfo) -> None:
+        silence = silence_like(like.sample_rate_hz, like.channels)
+        if silence is not None:
+            self.track = AudioTrack(silence.info, self._start_90k, self._offset_90k, self._counters, is_silent=True)
+            self.playlist_sound = self.track.info

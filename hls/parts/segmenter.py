@@ -21,7 +21,8 @@ parts are strict, and cameras are not. So the boundary between two parts is chos
    passed. Packets that come late continue where the stream stopped. There are no gaps (EXT-X-GAP): hls.js skips them,
    but shaka and video.js request each of them. After an outage of ``FRESH_TARGETS`` target durations the playlist
    begins afresh.
-6. Audio is in the same fragments (:mod:`hls.parts.run_sound`).
+6. Audio is in the same fragments (:mod:`hls.parts.run_sound`). If a track of silence begins in a playlist without
+   sound, the playlist begins afresh.
 7. Packets that cannot be shown (those of a run before its first keyframe) are dropped and counted.
 
 Sans-IO: feed packets and the time, then take the events.
@@ -31,8 +32,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gateway.clock import CLOCK_RATE, to_seconds
-from gateway.media import Packet, StreamInfo
-from hls.mp4.fragments import FragmentMuxer, FragmentTrack, fragment
+from gateway.media import AudioInfo, Packet, StreamInfo
+from hls.mp4.fragments import VIDEO_TRACK_ID, FragmentMuxer, FragmentTrack, fragment
 from hls.parts.clock_step import is_clock_step
 from hls.parts.counters import PartCounters
 from hls.parts.pace import WHOLE_SEGMENT_90K, Pace
@@ -61,7 +62,8 @@ class Segmenter:
 
     With ``for_recording`` no playlist has the parts. They end where their frames do, the first frame need not be a
     keyframe, and the first part of a run lasts :data:`SOUND_WAIT_90K` if sound is declared and not heard. ``is_heard``
-    as in :class:`~hls.mp4.audio.AudioTrack`. ``after`` is the timeline that it continues, with a discontinuity.
+    as in :class:`~hls.mp4.audio.AudioTrack`. ``after`` is the timeline that it continues, with a discontinuity;
+    ``playlist_sound`` and ``wanted_sound`` as in :class:`~hls.parts.run_sound.RunSound`.
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class Segmenter:
         for_recording: bool = False,
         is_heard: Callable[[], bool] = lambda: True,
         after: TimelineEnd | None = None,
+        playlist_sound: AudioInfo | None = None,
+        wanted_sound: Callable[[], AudioInfo | None] = lambda: None,
     ) -> None:
         self.targets = targets
         self.on_samples: Callable[[PartSamples], None] | None = None
@@ -91,7 +95,7 @@ class Segmenter:
         self._events: list[SegmenterEvent] = []
         self._muxer: FragmentMuxer | None = None
         self._info: StreamInfo | None = None
-        self._sound = RunSound(self._counters.audio, is_heard)
+        self._sound = RunSound(self._counters.audio, is_heard, playlist_sound, wanted_sound)
         self._sequence = 0
         self._run = 0
         self._offset_90k = 0
@@ -165,6 +169,11 @@ class Segmenter:
     def end(self) -> TimelineEnd:
         """Where the last part ended."""
         return TimelineEnd(self._end_90k, self._edge_at_s)
+
+    @property
+    def sound(self) -> AudioInfo | None:
+        """The stream's own sound, as it is in MP4, that was there last."""
+        return self._sound.newest
 
     @property
     def is_running(self) -> bool:
@@ -291,16 +300,20 @@ class Segmenter:
         self, frames: Sequence[Packet], tracks: Sequence[FragmentTrack], next_dts_90k: int | None
     ) -> PartSamples:
         first, last = frames[0], frames[-1]
+        info = self._part_muxer().info
+        if not self._sound.is_own:
+            info = replace(info, audio=None)
+            tracks = [track for track in tracks if track.track_id == VIDEO_TRACK_ID]
         return PartSamples(
             run=self._run,
-            info=self._part_muxer().info,
+            info=info,
             dts_90k=first.dts_90k,
             end_90k=next_dts_90k if next_dts_90k is not None else last.dts_90k + (last.duration_90k or self.frame_90k),
             captured_at_90k=first.captured_at_90k,
             is_keyframe=first.is_keyframe,
             tracks=tracks,
             offset_90k=self._offset_90k,
-            audio_offset=self._sound.offset,
+            audio_offset=self._sound.offset if self._sound.is_own else 0,
         )
 
     def _end_segment(self) -> None:
@@ -325,7 +338,8 @@ class Segmenter:
         is_gap = at_90k - self._edge_90k > GAP_MAX_90K
         if is_gap or self._pace.is_behind(self._open_lag_90k, self.targets.segment_max_90k):
             return True
-        return self.has_audio and self._sound.track is None and can_have_sound(packet)
+        is_first_sound = self.has_audio and not self._sound.is_own and can_have_sound(packet)
+        return is_first_sound or self._sound.is_wanted
 
     def _stop(self, next_dts_90k: int | None = None) -> None:
         """End the segment. The last frame gets the usual duration, if the part target permits it."""
@@ -344,4 +358,8 @@ class Segmenter:
         self._offset_90k = self._end_90k - keyframe.dts_90k
         self._info = keyframe.info
         self._is_opening = self._is_running = True
+        had_sound = self._sound.playlist_sound is not None
         self._sound.begin_run(keyframe, self._end_90k, self._offset_90k, is_expected=self.has_audio)
+        if self._muxer is not None and not had_sound and self._sound.info is not None and not self._sound.is_own:
+            self._begins_afresh = True
+            self.end_segment_soon()

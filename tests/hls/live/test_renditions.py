@@ -10,11 +10,16 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.camera import Camera
 from gateway.camera_settings import CameraSettings
 from gateway.session import SessionState
+from hls.mp4.boxes import parse_boxes
+from hls.mp4.fragments import AUDIO_TRACK_ID, VIDEO_TRACK_ID
+from hls.mp4.init_segment import read_tracks
+from hls.mp4.moof import parse_runs
 from tests.hls.live.llhls_rules import attributes, check, parse
 from tests.support.eventually import eventually
-from tests.support.hls_server import HlsServer, hls_server
+from tests.support.hls_server import SOURCE_ENGINE, HlsServer, hls_server
 from tests.support.rtsp import RtspServer
 
 pytestmark = pytest.mark.integration
@@ -154,3 +159,37 @@ async def test_one_stream_alone_may_be_asked_for(rtsp_server: RtspServer) -> Non
         base = f"{server.url}/hls/door/"
         assert list(variants(await get(http, f"{base}index.m3u8?rendition=sub"))) == ["sub/live.m3u8"]
         assert list(variants(await get(http, f"{base}index.m3u8?rendition=main"))) == ["live.m3u8"]
+
+
+@pytest.mark.parametrize("loud", ["url", "sub_url"])
+async def test_a_stream_without_sound_has_silence_beside_one_with_sound(loud: str) -> None:
+    urls = {"url": "packets://gop=15", "sub_url": "packets://gop=15,width=320,height=180"}
+    table = {**urls, loud: f"{urls[loud]},audio=aac", "capture_engine": SOURCE_ENGINE, "record": "always"}
+    cameras = {"door": CameraSettings.model_validate({**table, "capture_linger": 0.2})}
+    async with hls_server(cameras) as server, aiohttp.ClientSession() as http:
+        base = f"{server.url}/hls/door/"
+        camera = server.service.camera("door")
+        await eventually(lambda: _is_captured(camera), "the main stream is captured, before there is a player")
+        found = variants(await get(http, f"{base}index.m3u8"))
+        assert [each["CODECS"].split(",")[1:] for each in found.values()] == [["mp4a.40.2"]] * 2
+        for uri in found:
+            playlist = await get(http, base + uri)
+            # No segment of the playlist is without sound: a player may begin anywhere.
+            inits = set(re.findall(r'EXT-X-MAP:URI="(.*?)"', playlist))
+            segments = re.findall(r"^segment.*$", playlist, re.MULTILINE)
+            folder = base + uri.rpartition("/")[0] + "/" if "/" in uri else base
+            for init in inits:
+                async with http.get(folder + init) as answer:
+                    assert set(read_tracks(await answer.read())) == {VIDEO_TRACK_ID, AUDIO_TRACK_ID}
+            async with http.get(folder + segments[-1]) as answer:
+                media = await answer.read()
+            seconds = dict.fromkeys((VIDEO_TRACK_ID, AUDIO_TRACK_ID), 0.0)
+            for box in parse_boxes(media):
+                for run in parse_runs(media[box.offset : box.end]) if box.kind == b"moof" else ():
+                    rate = 48_000 if run.track_id == AUDIO_TRACK_ID else 90_000
+                    seconds[run.track_id] += sum(duration for duration, *_ in run.samples) / rate
+            assert seconds[AUDIO_TRACK_ID] == pytest.approx(seconds[VIDEO_TRACK_ID], abs=0.1)
+
+
+async def _is_captured(camera: Camera) -> bool:
+    return camera.hub.info is not None

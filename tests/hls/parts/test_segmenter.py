@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE
-from gateway.media import Packet
+from gateway.media import AudioInfo, Packet
 from hls.parts.counters import PartCounters
-from hls.parts.part import Part
+from hls.parts.part import Part, PartSamples
 from hls.parts.segmenter import Segmenter
 from hls.parts.target_duration import TargetDurations
 from tests.support.sources.packets import AAC, START_90K, PacketSource, Shape
@@ -265,3 +265,31 @@ def test_a_camera_that_becomes_slower_than_its_parts_has_whole_segments_until_it
     assert all(pts - dts < 2 * CLOCK_RATE for dts, pts in frames)
     assert frames[-1][0] == frames[-1][1]
     assert sum(part.duration_90k for segment in slow for part in segment) > 90 * CLOCK_RATE // slow_fps
+
+
+def test_silence_beside_another_stream_is_in_the_playlist_alone_and_stays() -> None:
+    wanted: list[AudioInfo] = []
+    recorded: list[PartSamples] = []
+    output = Output()
+    output.segmenter = Segmenter(TARGETS, wanted_sound=lambda: wanted[0] if wanted else None)
+    output.segmenter.on_samples = recorded.append
+    for run in (1, 2):
+        for packet in PacketSource(SHAPE, run=run).frames(40, START_90K + run * 90_000 * 10):
+            output.feed(packet, (run * 40 + packet.dts_90k / 6000) / 15)
+            if packet.dts_90k == 15 * 6000:
+                wanted.append(AAC)
+        # The other stream has lost its sound: a playlist that has a track keeps it.
+        wanted.clear()
+    tracks = [part.muxer.info.audio is not None for part in output.parts]
+    assert [has_track for has_track, _ in groupby(tracks)] == [False, True]
+    (first,) = [part for part in output.parts if part.begins_afresh]
+    assert first is output.parts[tracks.index(True)]
+    assert first.is_independent
+    assert first.is_discontinuity
+    assert all(part.info.audio is None and part.audio is None for part in recorded)
+    silent = output.parts[tracks.index(True) :]
+    with av.open(BytesIO(first.muxer.init + b"".join(bytes(part.data) for part in silent)), "r") as container:
+        samples = sum(packet.duration or 0 for packet in container.demux(audio=0))
+    assert (
+        abs(samples / 48_000 - sum(part.duration_90k for part in silent) / CLOCK_RATE) < 2 * 1024 / 48_000
+    )  # two runs
