@@ -6,8 +6,8 @@ captured all the time, so that its return is seen. The other one is captured whi
 Rules:
 
 1. A stream that is preferred suits best. Without one, it is the smallest stream whose pictures have the width that is
-   asked for; without a width, the main stream. A sub stream that was not captured before is captured to learn its
-   width.
+   asked for, or the largest where none has; without a width, the main stream. A sub stream that was not captured before
+   is captured to learn its width.
 2. The other stream takes its place where that one is lost, sends no pictures at present
    (:mod:`gateway.stall_watch`), has not begun within :data:`PATIENCE_S`, or has sent nothing for
    :data:`UNDECODABLE_S` that can be decoded. A viewer sees a picture while either stream has one.
@@ -175,9 +175,16 @@ class PictureSource:
             return main, None
         if self._preferred is not None:
             return (sub, main) if self._preferred is RenditionName.SUB else (main, sub)
-        info = sub.hub.info
-        is_wide_enough = self._width is not None and (info is None or info.video.width >= self._width)
-        return (sub, main) if is_wide_enough else (main, sub)
+        main_info, sub_info = main.hub.info, sub.hub.info
+        if self._width is None:
+            return main, sub
+        if sub_info is None:
+            return sub, main
+        if main_info is None or main_info.video.width >= sub_info.video.width:
+            suits = sub_info.video.width >= self._width
+        else:
+            suits = main_info.video.width < self._width  # its sub stream is the larger one
+        return (sub, main) if suits else (main, sub)
 
     def _may_replace(self, now: float, best: Rendition, other: Rendition) -> bool:
         """Rule 2, and rule 4."""

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. What the sub stream is has to be known: where it never had a segment, the playlist waits for one, at most
-   :data:`SUB_READY_S`, and then not again for :data:`RETRY_S`.
+1. What the sub stream is has to be known: where it never had a segment, also of its present URL, the playlist waits for
+   one, at most :data:`SUB_READY_S`, and then not again for :data:`RETRY_S`.
 2. While one stream is lost, sends no pictures, or has a codec that HLS cannot have, the playlist has only the other.
 3. Both have sound or none has (:mod:`hls.live.stream`, rule 9). The playlist waits for that up to :data:`MAIN_READY_S`,
    and has the main stream alone where it does not come, because players have the other playlist.
@@ -100,7 +100,7 @@ class MultivariantPlaylist:
 
     def _is_to_be_learnt(self, sub: LiveStream) -> bool:
         is_recent = self._clock.monotonic() - self._sub_missing_at_s < RETRY_S
-        return sub.variant is None and not is_recent and not _is_bad(sub)
+        return (sub.variant is None or sub.is_outdated) and not is_recent and not _is_bad(sub)
 
     def _is_complete(self, passed_s: float, sub: LiveStream | None) -> bool:
         """Whether the player need not wait any longer."""
@@ -127,7 +127,8 @@ class MultivariantPlaylist:
         variants: list[tuple[Variant, str]] = []
         for stream, name in named:
             variant = stream.variant
-            if variant is not None and (sub is None or not _is_bad(stream)):
+            is_unknown = stream is sub and stream.is_outdated
+            if variant is not None and not is_unknown and (sub is None or not _is_bad(stream)):
                 variants.append((variant, name))
         if self._newest is None or self._newest[0] != variants:
             self._newest = variants, Rendered(multivariant(variants))

@@ -87,6 +87,8 @@ class LiveStream:
         self._last_request_s = self._last_playlist_s = float("-inf")
         self._run: int | None = None
         self._info: StreamInfo | None = None
+        self._url = rendition.settings.url
+        """That of which the newest packet is."""
         self._closed = False
         self._recorded = RecordedParts()
         if kept is not None:
@@ -133,6 +135,11 @@ class LiveStream:
         """What the stream is, or was when it was last captured; ``None`` before the first segment."""
         self._variant = self.window.variant() or self._variant
         return self._variant
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether its URL was changed since it was last captured, so that :attr:`variant` is of another stream."""
+        return self._url != self.rendition.settings.url
 
     @property
     def is_watched(self) -> bool:
@@ -246,6 +253,11 @@ class LiveStream:
         is_new = packet.run != self._run or (packet.info is not self._info and packet.info != self._info)
         self._run, self._info = packet.run, packet.info
         now_s = self._clock.monotonic()
+        if self.is_outdated:
+            self._url = self.rendition.settings.url
+            if not self.is_watched:
+                self.window, self._variant = self._new_window(self._clock.wall_90k(), after=self.window), None
+                self._is_abandoned = False
         is_due = is_new or (packet.is_keyframe and packet.is_video and self.window.has_better_targets)
         if is_due and self.window.targets is not None and now_s - self._last_request_s > RENEW_S:
             self._variant = self.window.variant() or self._variant

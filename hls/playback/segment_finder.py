@@ -122,7 +122,8 @@ class SegmentFinder:
         if wide:
             segment = min(wide, key=lambda each: each.width)
         elif then:
-            segment = then[0]
+            # Of equal ones the main stream, which is the first.
+            segment = then[0] if width is None else max(then, key=lambda each: each.width)
         elif found:
             segment = min((segment for _, segment in found), key=lambda each: each.start_90k)
         else:

@@ -71,6 +71,15 @@ async def test_pictures_are_of_the_smallest_stream_with_the_width(opened: Open, 
     assert not any(each.is_wanted for each in camera.renditions.values())
 
 
+async def test_where_none_has_the_width_pictures_are_of_the_larger_stream(
+    opened: Open, rtsp_server: RtspServer
+) -> None:
+    camera = opened(url=rtsp_server.url("/gop1"), sub_url=rtsp_server.url("/large"))
+    with closing(PictureSource(camera, "mjpeg", 4000)) as source:
+        await source.started(10)
+        await eventually(lambda: source.rendition and source.rendition.name == "sub", "it is the sub stream")
+
+
 async def test_a_single_picture_is_of_a_stream_that_is_there(opened: Open) -> None:
     camera = opened(start="always")
     assert camera.sub is not None

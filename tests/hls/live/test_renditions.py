@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from pydantic import SecretStr
 
 from gateway.camera import Camera
 from gateway.camera_settings import CameraSettings
@@ -105,6 +106,16 @@ async def test_a_sub_stream_that_cannot_be_captured_leaves_the_main_stream_alone
             assert list(variants(await get(http, f"{base}index.m3u8"))) == ["live.m3u8"]
         assert "RENDITION-REPORT" not in await get(http, f"{base}live.m3u8")
         assert server.service.camera("door").session.state is SessionState.LIVE
+
+
+async def test_after_a_change_of_its_url_the_sub_stream_is_what_it_is_now(rtsp_server: RtspServer) -> None:
+    async with site(rtsp_server, sub_url=rtsp_server.url("/large")) as (server, http):
+        index = f"{server.url}/hls/door/index.m3u8"
+        assert [each["RESOLUTION"] for each in variants(await get(http, index)).values()] == ["640x480"] * 2
+        camera = server.service.camera("door")
+        changed = camera.settings.model_copy(update={"sub_url": SecretStr(rtsp_server.url("/gop1"))})
+        server.service.change_camera("door", changed)
+        assert [each["RESOLUTION"] for each in variants(await get(http, index)).values()] == ["640x480", "320x240"]
 
 
 async def test_a_camera_without_a_sub_stream_has_one_variant(rtsp_server: RtspServer) -> None:
