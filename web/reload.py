@@ -9,7 +9,9 @@ Rules:
 
 1. If the new settings have a mistake, nothing changes. The log reports the mistake once for each state of the files,
    and ``GET /api/status`` shows it until the files are correct.
-2. A setting that applies after a restart is listed in the log and under ``settings`` of ``GET /api/status`` until then.
+2. A file that is being written is read when it has stayed the same for :data:`SETTLE_S`: an editor may empty it first,
+   and a file without cameras would end all viewers.
+3. A setting that applies after a restart is listed in the log and under ``settings`` of ``GET /api/status`` until then.
 """
 
 import asyncio
@@ -27,6 +29,9 @@ log = logging.getLogger("liveedge")
 
 POLL_S = 2.0
 """How long a changed file may go unnoticed: less time than it takes to go from the editor to the browser."""
+
+SETTLE_S, SETTLE_LOOKS_MAX = 0.25, 20
+"""A file that does not come to rest is read after so many looks."""
 
 FileState = tuple[int, int, int] | None
 """Time of the last change, size and inode; ``None`` for a file that does not exist."""
@@ -63,8 +68,8 @@ class SettingsWatch:
                     await self._requested.wait()
             states = await asyncio.to_thread(_file_states)
             if self._requested.is_set() or states != self._seen:
+                self._seen = await _settled(states)
                 self._requested.clear()
-                self._seen = states
                 await self.reload()
 
     async def reload(self) -> None:
@@ -83,6 +88,17 @@ class SettingsWatch:
             log.info("settings read again: %s", summary)
             if self._gateway.restart_needed:
                 log.warning("restart needed for: %s", ", ".join(self._gateway.restart_needed))
+
+
+async def _settled(states: tuple[FileState, ...]) -> tuple[FileState, ...]:
+    """The states of the files when they have come to rest; rule 2."""
+    for _ in range(SETTLE_LOOKS_MAX):
+        before = states
+        await asyncio.sleep(SETTLE_S)
+        states = await asyncio.to_thread(_file_states)
+        if states == before:
+            break
+    return states
 
 
 def _file_states() -> tuple[FileState, ...]:

@@ -20,6 +20,26 @@ from web.settings import Settings
 pytestmark = pytest.mark.usefixtures("place")
 
 
+async def test_a_file_that_is_being_written_is_not_read_half(
+    place: Path, open_gateway: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place, door={})
+    client = await open_gateway()
+    service = client.app[GATEWAY].service
+    door = service.camera("door")
+    monkeypatch.setattr("web.reload.POLL_S", 0.02)
+    watch = SettingsWatch(client.app[GATEWAY], load)
+    watch.start()
+    try:
+        (place / "liveedge.toml").write_text("")
+        await asyncio.sleep(0.1)
+        write(place, door={}, yard={})
+        await eventually(lambda: "yard" in service.cameras, "the file is applied")
+        assert service.camera("door") is door
+    finally:
+        await watch.close()
+
+
 async def test_a_changed_file_is_applied_and_other_cameras_are_not_interrupted(
     place: Path, open_gateway: Callable[[], Any]
 ) -> None:
