@@ -10,8 +10,8 @@ are the kernel's: a network namespace behind ``tbf``, for root on Linux. Loss an
 A row has: how long the first picture took from the offer; from when on there are 12 pictures in every second, until the
 link changes; the same for each later change, of which the slowest counts; how many seconds have fewer pictures later
 than 3 s after a change, of those that begin every tenth of a second, in percent; the longest pause of these times; when
-the viewer got the sub stream; how long after the link was good it got the main stream, and saw its first picture. Cells
-are the median and the worst of the runs.
+the viewer got the sub stream; how long after the link was good it saw the main stream's first picture, and the longest
+pause of the good link, with that switch. Cells are the median and the worst of the runs.
 """
 
 import argparse
@@ -130,6 +130,7 @@ KEYS = {
     "pause": "longest pause, s",
     "sub": "sub stream, s",
     "main": "main after good, s",
+    "then": "longest pause there, s",
 }
 
 
@@ -148,6 +149,16 @@ def enough_after(times: list[float], begin_s: float, end_s: float) -> float | No
     steps = range(int((end_s - begin_s - 1) * 10) + 1)
     last = max((step for step in steps if not is_enough(times, begin_s + step / 10)), default=-1)
     return None if last == steps[-1] else (last + 1) / 10
+
+
+def longest_pause(times: list[float], spans: list[tuple[float, float]]) -> float | None:
+    """The longest time between two pictures of which a part is in one of the spans."""
+    found = [
+        after - before
+        for before, after in pairwise(times)
+        if any(begin <= after and before < end for begin, end in spans)
+    ]
+    return max(found, default=None)
 
 
 async def join(page: Page, network: Network) -> None:
@@ -223,24 +234,19 @@ async def run(page: Page, url: str, network: Network, link: KernelLink | Relayed
         for span, state in zip(pairwise([0.0, *ends]), network.rates or network.links, strict=True)
         if state[0] is not None
     ]
-    spans.append((good_s, good_s + GOOD_S))
     enough = [enough_after(times, *each) for each in spans]
     settled = [(begin + SETTLED_S, end) for begin, end in spans]
     starts = [begin + step / 10 for begin, end in settled for step in range(int((end - begin - 1) * 10))]
-    pauses = [
-        after - before
-        for before, after in pairwise(times)
-        if any(begin <= after and before < end for begin, end in settled)
-    ]
     main = next((at for at, width in pictures if at >= good_s and width == MAIN_WIDTH), None)
     return {
         "first": times[0] if times else None,
         "enough": enough[0],
         "later": None if None in enough[1:] else max((each for each in enough[1:] if each is not None), default=0.0),
         "poor": 100 * sum(not is_enough(times, begin) for begin in starts) / len(starts),
-        "pause": max(pauses, default=None),
+        "pause": longest_pause(times, settled),
         "sub": next((at for at, width in pictures if at < good_s and width != MAIN_WIDTH), None),
         "main": main - good_s if main is not None else None,
+        "then": longest_pause(times, [(good_s, good_s + GOOD_S)]),
     }
 
 

@@ -19,7 +19,7 @@ Rules:
    of a GOP, or whole ones. A keyframe is sent to its end once it is begun, however long that takes: otherwise the
    viewer might never get a whole one. PLI and FIR are answered by the next keyframe.
 6. A viewer whose network has suddenly become narrow is sent nothing until its queue is empty. It continues with the
-   last keyframe, if that is less than ``LAG_MAX_90K`` old, otherwise with the next one.
+   last keyframe.
 7. A probe (:mod:`gateway.webrtc.bandwidth.probing`) sends packets again that the viewer has, as RTX: receivers drop
    them. Without RTX there are no probes.
 """
@@ -214,9 +214,11 @@ class VideoSender:
 
     def on_frame(self, frame: Frame, history: PacketHistory, now: float) -> bool:
         """The camera's next frame, already in the history. Returns whether the viewer is at the live edge now."""
-        if self._pace.is_draining and not self._end_drain(history, now):
-            self.frames_dropped += 1
-            return True
+        if self._pace.is_draining:
+            if not self._pace.end_drain(now):
+                self.frames_dropped += 1
+                return True
+            self.start(history, now)
         if self._next_index != frame.first_index:
             if not frame.is_keyframe:
                 self.frames_dropped += self._next_index < 0 and self._last_timestamp is not None
@@ -285,15 +287,6 @@ class VideoSender:
         )
         self._next_index, self._timestamp_offset = keyframe.first_index, mapping.timestamp_offset
         self._mappings.append(mapping)
-
-    def _end_drain(self, history: PacketHistory, now: float) -> bool:
-        """Rule 6. Returns whether it is over."""
-        if not self._pace.end_drain(now):
-            return False
-        keyframe, newest = history.gop_start, history.newest
-        if keyframe is not None and newest is not None and newest.timestamp - keyframe.timestamp < LAG_MAX_90K:
-            self.start(history, now)
-        return True
 
     def _note_replay(self, history: PacketHistory, now: float) -> None:
         self.replays += 1
