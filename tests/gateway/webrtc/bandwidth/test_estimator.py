@@ -71,6 +71,13 @@ def test_a_network_that_suddenly_carries_no_main_stream_shows_the_sub_stream_wit
     assert again < 35
 
 
+def test_a_link_that_is_narrow_for_a_moment_again_and_again_does_not_show_nothing() -> None:
+    # Its queue is never long for a second, but no picture of the main stream is whole.
+    link = Link(lambda now: 1e6 if now % 2 > 1.7 else 30e6, queue_bytes=200_000)
+    sim = Simulation(link, sub_bps=250_000).run(30)
+    assert sim.pictures_per_s(5, 29) > 12
+
+
 @pytest.mark.parametrize("rate", [300_000, 1_000_000])
 def test_without_a_sub_stream_the_limit_keeps_the_link_full_and_its_queue_short(rate: int) -> None:
     sim = Simulation(Link(steps((0, rate)), queue_bytes=rate / 8)).run(60)
