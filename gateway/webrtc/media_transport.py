@@ -40,8 +40,9 @@ CONNECT_TIMEOUT_S = 10.0
 """From the answer to the end of the DTLS handshake. A client has repeated its first message three times by then (RFC
 6347 §4.2.4.1: after 1, 3 and 7 s)."""
 
-CONSENT_TIMEOUT_S = 10.0
-"""Browsers check consent every 2.5 to 5 s (RFC 7675 §5.1): two checks may be lost."""
+CONSENT_TIMEOUT_S = 15.0
+"""A network that is away for 10 s, as in a lift, ends no viewer: browsers check consent every 2.5 to 5 s (RFC 7675
+§5.1). Consent itself would last 30 s."""
 
 RECONNECT_MAX_S = 3.0
 """How long a viewer whose TCP connection was closed may take to reconnect. Chromium does so with its next check, and

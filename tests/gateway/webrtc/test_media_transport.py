@@ -104,7 +104,7 @@ async def test_the_videos_transport_ends_the_viewer(server: WebRtcServer, join_u
     video, _ = viewer.transports
     video.tick(video.agent.last_consent_s + CONSENT_TIMEOUT_S + 0.1)
     await viewer.closed.wait()
-    assert viewer.reason == "silent for 10 s"
+    assert viewer.reason == "silent for 15 s"
     assert len(server.registry) == 0
 
 
