@@ -71,7 +71,7 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     # The authenticator is first because it may refuse the settings.
     gateway.on_reload[:0] = [authenticator.reload, admission.reload, headers.reload]
     gateway.on_reload.append(shared.reload)
-    gateway.on_cameras_changed.append(authenticator.cameras_changed)
+    gateway.changes.on_changed.append(authenticator.cameras_changed)
     add_routes(app)
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.append(_lifetime)

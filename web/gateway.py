@@ -5,35 +5,32 @@ Rules:
 1. Consumers of packets start before the first camera sends one.
 2. The shutdown closes what accepts viewers first, then the cameras, then what still writes the cameras' packets.
 3. Each step of the shutdown is bounded in time. A step that fails does not stop the following steps.
-4. Changes of cameras are made one after the other. A change that has begun is finished, even if its client hangs up.
 """
 
 import asyncio
 import ipaddress
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
 
-from gateway.camera import Camera
-from gateway.camera_settings import CameraSettings, RecordMode, RenditionName
+from gateway.camera_settings import RecordMode, RenditionName
 from gateway.capture import engine_factory
 from gateway.capture.engine import CheckAddress
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.config.field import Applies, names_changed, with_values
 from gateway.detect import detector_factory
-from gateway.errors import ConflictError, LiveedgeError, redact
+from gateway.errors import redact
 from gateway.forward.service import ForwardService
 from gateway.rtsp_server.server import RtspServer
 from gateway.service import CaptureService
 from gateway.status import LiveEdge
 from gateway.talk.service import TalkService
-from gateway.uninterrupted import uninterrupted
 from gateway.webrtc.ice.servers import IceServers
 from gateway.webrtc.server import WebRtcServer
 from gateway.whip.server import WhipServer
@@ -52,6 +49,7 @@ from signaling.messaging import FailedMessaging
 from signaling.ptz import Ptz
 from signaling.request_keeper import RequestStore
 from web.address_policy import refuse_metadata
+from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore
 from web.cluster.recordings import SharedIndex
 from web.cluster.service import Cluster
@@ -64,8 +62,6 @@ from web.settings import Settings
 from web.whip_http import whip_request
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 CLOSE_STEP_S = 4.0
 """The longest time for a step of the shutdown, so that the whole shutdown takes less than 5 s."""
@@ -150,12 +146,24 @@ class Gateway:
         self.on_reload: list[Callable[[Settings], None]] = []
         """Called with the settings that apply now, after each reload. One that needs a restart has its old value. A
         ``SettingsError`` from the first prevents the reload."""
-        self.on_cameras_changed: list[Callable[[], Awaitable[None]]] = []
-        """Called after cameras were added, changed or removed, before the next change."""
         self.problem_sources: list[Callable[[], Iterable[Any]]] = []
         """Findings for :mod:`web.observability.health` of parts that the gateway does not own."""
-        self._change_lock = asyncio.Lock()
-        self._running_changes: set[asyncio.Future[Any]] = set()
+        self.changes = CameraChanges(
+            self.camera_store,
+            CameraParts(
+                service=self.service,
+                live=self.live,
+                archive=self.archive,
+                events=self.events,
+                event_recording=self.event_recording,
+                detections=self.detections,
+                webrtc=self.webrtc,
+                whip=self.whip,
+                talk=self.talk,
+                rtsp=self.rtsp,
+                forward=self.forward,
+            ),
+        )
 
     async def start(self) -> None:
         """Recover the archive, open the ports, start the capture. Raises a ``LiveedgeError`` with the reason."""
@@ -188,8 +196,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Close connections, stop cameras, finish files."""
-        if self._running_changes:
-            await asyncio.wait(self._running_changes, timeout=CLOSE_STEP_S)
+        await self.changes.finish(CLOSE_STEP_S)
         await self._close_all(
             *(self.browser.close(), self.messaging.close(), self.whip.close(), self.talk.close(), self.rtsp.close())
         )
@@ -232,62 +239,13 @@ class Gateway:
         """The AsyncAPI document of the Socket.IO events."""
         return asyncapi_document(version("liveedge"))
 
-    # --- cameras at run time
-
-    async def add_camera(self, camera_id: str, table: Mapping[str, Any]) -> Camera:
-        """Add a camera. It is kept over restarts.
-
-        Raises ``BadRequestError``, ``ConflictError`` and ``UnavailableError``.
-        """
-
-        async def add() -> Camera:
-            if camera_id in self.service.cameras:
-                raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
-            settings = await self.camera_store.add(camera_id, table)
-            log.info("camera %s: added by API", camera_id, extra={"camera": camera_id})
-            camera = await self._open(camera_id, settings)
-            await self._tell_cameras_changed()
-            return camera
-
-        return await self._uninterrupted(add)
-
-    async def change_camera(self, camera_id: str, patch: Mapping[str, Any]) -> Camera:
-        """Change some settings of a camera. The change is kept over restarts. ``None`` resets a setting to its default.
-
-        Raises ``NotFoundError``, ``BadRequestError`` and ``UnavailableError``.
-        """
-
-        async def change() -> Camera:
-            camera = self.service.camera(camera_id)
-            settings = await self.camera_store.patch(camera_id, patch)
-            log.info(
-                "camera %s: changed by API: %s", camera_id, ", ".join(patch) or "nothing", extra={"camera": camera_id}
-            )
-            await self._change(camera, settings)
-            await self._tell_cameras_changed()
-            return camera
-
-        return await self._uninterrupted(change)
-
-    async def remove_camera(self, camera_id: str) -> None:
-        """Stop and remove a camera. Its recordings stay. Raises ``NotFoundError`` and ``ConflictError``."""
-
-        async def remove() -> None:
-            self.service.camera(camera_id)
-            await self.camera_store.remove(camera_id)
-            log.info("camera %s: removed by API", camera_id, extra={"camera": camera_id})
-            await self._close(camera_id)
-            await self._tell_cameras_changed()
-
-        await self._uninterrupted(remove)
-
     async def reload(self, settings: Settings) -> str:
         """Apply other settings. A camera that is the same in both is not interrupted.
 
         Settings that apply after a restart keep the values that the process started with, for every part of it.
         Returns a summary for the log. Raises ``SettingsError``; nothing is changed then.
         """
-        async with self._change_lock:
+        async with self.changes.alone():
             restart_needed = names_changed(self.settings, settings, Applies.RESTART)
             settings = with_values(self.settings, settings, Applies.RESTART)
             wanted = self.camera_store.cameras(settings)
@@ -304,23 +262,8 @@ class Gateway:
             self.events.reload(settings)
             self.restart_needed = restart_needed
             self.camera_store.reconfigure(settings)
-            parts = await self._apply(wanted) | {"applied": applied}
+            parts = await self.changes.apply(wanted) | {"applied": applied}
         return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names) or "nothing changed"
-
-    async def _apply(self, wanted: Mapping[str, CameraSettings]) -> dict[str, list[str]]:
-        """Add, change and remove cameras, so that there are these. Returns what was done."""
-        present = self.service.cameras
-        removed = [camera_id for camera_id in present if camera_id not in wanted]
-        changed = [key for key in wanted if key in present and present[key].settings != wanted[key]]
-        added = [camera_id for camera_id in wanted if camera_id not in present]
-        for camera_id in removed:
-            await self._close(camera_id)
-        for camera_id in changed:
-            await self._change(present[camera_id], wanted[camera_id])
-        for camera_id in added:
-            await self._open(camera_id, wanted[camera_id])
-        await self._tell_cameras_changed()
-        return {"added": added, "changed": changed, "removed": removed}
 
     # --- cluster
 
@@ -343,9 +286,9 @@ class Gateway:
 
     async def _follow_cluster(self) -> None:
         """Some node changed the cameras of the cluster."""
-        async with self._change_lock:
+        async with self.changes.alone():
             await self.camera_store.read_again()
-            await self._apply(self.camera_store.cameras())
+            await self.changes.apply(self.camera_store.cameras())
 
     def _address_check(self, camera_id: str, rendition: RenditionName = RenditionName.MAIN) -> CheckAddress | None:
         allows_all = self.camera_store.settings.allow_metadata_addresses or not self.camera_store.is_url_by_api(
@@ -355,54 +298,6 @@ class Gateway:
 
     def _referred_check(self) -> CheckAddress | None:
         return None if self.camera_store.settings.allow_metadata_addresses else refuse_metadata
-
-    async def _uninterrupted(self, change: Callable[[], Awaitable[T]]) -> T:
-        """Rule 4."""
-
-        async def locked() -> T:
-            async with self._change_lock:
-                return await change()
-
-        return await uninterrupted(locked(), self._running_changes)
-
-    async def _open(self, camera_id: str, settings: CameraSettings) -> Camera:
-        camera = self.service.add_camera(camera_id, settings)
-        self.live.add_camera(camera)
-        self.archive.add_camera(camera)
-        await self.event_recording.set_camera(camera)
-        await self.forward.set_camera(camera)
-        await self.detections.set_camera(camera)
-        return camera
-
-    async def _change(self, camera: Camera, settings: CameraSettings) -> None:
-        before = camera.settings
-        self.service.change_camera(camera.id, settings)
-        self.live.add_camera(camera)
-        self.talk.change_camera(camera)
-        await self.archive.change_camera(before, camera)
-        await self.event_recording.set_camera(camera)
-        await self.forward.set_camera(camera)
-        await self.detections.set_camera(camera)
-
-    async def _tell_cameras_changed(self) -> None:
-        for listener in self.on_cameras_changed:
-            await listener()
-
-    async def _close(self, camera_id: str) -> None:
-        await self.forward.remove_camera(camera_id)
-        await self.detections.remove_camera(camera_id)
-        await self.service.remove_camera(camera_id)
-        self.event_recording.remove_camera(camera_id)
-        await self.webrtc.close_camera(camera_id, "the camera was removed")
-        await self.whip.close_camera(camera_id, "the camera was removed")
-        await self.talk.close_camera(camera_id, "the camera was removed")
-        self.rtsp.close_camera(camera_id, "the camera was removed")
-        await self.archive.remove_camera(camera_id)
-        await self.live.remove_camera(camera_id)
-        try:
-            await self.events.end_open(camera_id)
-        except LiveedgeError as error:
-            log.warning("camera %s: its open events could not be ended: %s", camera_id, error)
 
     async def _close_all(self, *steps: Any) -> None:
         done = await asyncio.gather(*(asyncio.wait_for(step, CLOSE_STEP_S) for step in steps), return_exceptions=True)

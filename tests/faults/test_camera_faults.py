@@ -158,7 +158,7 @@ async def test_five_dead_cameras_of_twenty_do_not_affect_the_others(sites: Sites
         hostile = [stack.enter_context(HostileServer(each)).url for each in (say_nothing, hang_up, talk_garbage)]
         dead = [*hostile, f"rtsp://127.0.0.1:{free_port}/", "rtsp://camera.invalid/stream"]
         for number, url in enumerate(dead):
-            await site.gateway.add_camera(f"dead{number}", {"url": url, "record": "never"})
+            await site.gateway.changes.add(f"dead{number}", {"url": url, "record": "never"})
         among = Gaps(site.gateway, alive)
         await asyncio.sleep(4)
         among.close()

@@ -202,7 +202,7 @@ class Mqtt:
         try:
             if command == OFF and is_recorded:
                 self._recorded[camera_id] = camera.settings.record
-                await self._gateway.change_camera(camera_id, {"record": RecordMode.NEVER.value})
+                await self._gateway.changes.change(camera_id, {"record": RecordMode.NEVER.value})
             elif command == ON and not is_recorded:
                 await self._switch_on(camera_id)
         except LiveedgeError as error:
@@ -212,13 +212,13 @@ class Mqtt:
     async def _switch_on(self, camera_id: str) -> None:
         """As it was before, else as it is configured; one that is configured to be never recorded, all the time."""
         before = self._recorded.pop(camera_id, None)
-        camera = await self._gateway.change_camera(camera_id, {"record": before.value if before else None})
+        camera = await self._gateway.changes.change(camera_id, {"record": before.value if before else None})
         if camera.settings.record is not RecordMode.NEVER:
             return
         try:
-            await self._gateway.change_camera(camera_id, {"record": RecordMode.ALWAYS.value})
+            await self._gateway.changes.change(camera_id, {"record": RecordMode.ALWAYS.value})
         except BadRequestError:  # with start = on-demand
-            await self._gateway.change_camera(camera_id, {"record": RecordMode.CAPTURE.value})
+            await self._gateway.changes.change(camera_id, {"record": RecordMode.CAPTURE.value})
 
 
 class _connected:  # noqa: N801

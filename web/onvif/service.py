@@ -36,7 +36,7 @@ class Onvif:
         self._is_searching = False
         self._looks = 0
         self.cameras = OnvifCameras(gateway, self.tries, lambda: self.check)
-        gateway.on_cameras_changed.append(self.cameras.apply)
+        gateway.changes.on_changed.append(self.cameras.apply)
         gateway.problem_sources.append(self.cameras.problems)
         gateway.ptz.control = self
 

@@ -44,7 +44,7 @@ async def add_camera(request: web.Request) -> web.Response:
     if not isinstance(camera_id, str):
         raise BadRequestError('camera_id is missing: send {"camera_id": "door", "url": "rtsp://…"}')
     await _check_target(request, table)
-    camera = await request.app[GATEWAY].add_camera(camera_id, table)
+    camera = await request.app[GATEWAY].changes.add(camera_id, table)
     headers = {"Location": f"/api/cameras/{camera_id}"}
     return json_answer(camera_answer(request.app, camera), status=201, headers=headers)
 
@@ -63,7 +63,7 @@ async def change_camera(request: web.Request) -> web.Response:
     """
     patch = await read_object(request, JSON, MERGE_PATCH)
     await _check_target(request, patch)
-    camera = await request.app[GATEWAY].change_camera(request.match_info["camera"], patch)
+    camera = await request.app[GATEWAY].changes.change(request.match_info["camera"], patch)
     return json_answer(camera_answer(request.app, camera))
 
 
@@ -71,7 +71,7 @@ async def change_camera(request: web.Request) -> web.Response:
 @describe("cameras", {204: None}, errors=(404, 409, 503))
 async def remove_camera(request: web.Request) -> web.Response:
     """Remove a camera. Its recordings stay."""
-    await request.app[GATEWAY].remove_camera(request.match_info["camera"])
+    await request.app[GATEWAY].changes.remove(request.match_info["camera"])
     return web.Response(status=204)
 
 

@@ -204,7 +204,7 @@ async def test_a_client_that_hangs_up_during_a_change_leaves_it_complete(
 
     monkeypatch.setattr("web.camera_store._write", slow)
     table = {"url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
-    request = asyncio.create_task(gateway.add_camera("yard", table))
+    request = asyncio.create_task(gateway.changes.add("yard", table))
     await asyncio.to_thread(begun.wait, 20)
     request.cancel()
     await asyncio.wait([request])
@@ -212,7 +212,7 @@ async def test_a_client_that_hangs_up_during_a_change_leaves_it_complete(
     go_on.set()
     await eventually(lambda: "yard" in gateway.service.cameras, "the camera is added")
     assert "yard" in json.loads((place / "data" / "cameras.json").read_text())["cameras"]
-    await gateway.remove_camera("yard")
+    await gateway.changes.remove("yard")
     assert set(gateway.service.cameras) == {"door"}
 
 
