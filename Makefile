@@ -22,6 +22,8 @@ PLAYER := $(wildcard web/player/*.json web/player/*.py web/player/*.ts) $(shell 
 COMPILED := hatch_build.py $(wildcard compiled/*) $(shell grep -v '^\#' compiled/modules.txt)
 # A WHEP client of the tests, in Go.
 PION := .tools/bin/pion-whep-client
+# An S3 server of the tests, in Go.
+GOFAKES3 := .tools/bin/gofakes3
 
 .PHONY: help run test test-unit test-integration test-browser test-faults test-newest check format types settings-docs docs \
 	bench build constraints release-notes pre-commit clean
@@ -117,13 +119,16 @@ $(UV): constraints.txt scripts/bootstrap-uv
 	@$(TELL_PURE)
 	@touch $@ .venv/.ready
 
-.venv/.test-ready: .venv/.dev-ready web/player/node_modules/.ready tests/node_modules/.ready $(PION) \
+.venv/.test-ready: .venv/.dev-ready web/player/node_modules/.ready tests/node_modules/.ready $(PION) $(GOFAKES3) \
 	scripts/install-test-packages
 	@scripts/install-test-packages
 	@touch $@
 
 $(PION): $(wildcard tests/support/pion_client/*) scripts/go | $(UV)
 	@scripts/go tests/support/pion_client build -o $(CURDIR)/$@ .
+
+$(GOFAKES3): scripts/go | $(UV)
+	@GOBIN=$(CURDIR)/.tools/bin scripts/go . install github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0
 
 web/player/node_modules/.ready: web/player/package-lock.json | .venv/.dev-ready
 	@$(BIN)/python scripts/npm web/player ci --loglevel=error

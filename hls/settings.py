@@ -147,7 +147,92 @@ class EventSettings(SettingsGroup):
     )
 
 
-class ArchiveSettings(RecordingSettings, EventSettings):
+class ObjectStorageSettings(SettingsGroup):
+    """Recordings in an object storage."""
+
+    title: ClassVar[str] = "Object storage"
+
+    archive_url: str | None = setting(
+        None,
+        unset="recordings are in `DATA_DIR` only",
+        example="s3://bucket/liveedge",
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_./=-]*)?$",
+        help="bucket and prefix of an S3 storage, to which recordings are uploaded while they are recorded; see [object"
+        " storage](s3.md)",
+        applies=Applies.RESTART,
+    )
+    archive_endpoint: str | None = setting(
+        None,
+        unset="Amazon S3",
+        example="https://s3.example.org",
+        pattern=r"^https?://[^/@?#\s]+/?$",
+        help="address of the S3 server",
+        applies=Applies.RESTART,
+    )
+    archive_region: str | None = setting(
+        None,
+        unset="that of the AWS environment, else `us-east-1`",
+        example="eu-central-1",
+        pattern=r"^[A-Za-z0-9-]{1,64}$",
+        help="region of the bucket",
+        applies=Applies.RESTART,
+    )
+    archive_access_key_id: OptionalSecret = setting(
+        None,
+        unset="the credentials that AWS tools find: environment, files, the role of the machine",
+        help="access key of the S3 server; goes with `ARCHIVE_SECRET_ACCESS_KEY`",
+        applies=Applies.RESTART,
+    )
+    archive_secret_access_key: OptionalSecret = setting(
+        None,
+        unset="as `ARCHIVE_ACCESS_KEY_ID`",
+        help="secret key of the S3 server",
+        applies=Applies.RESTART,
+    )
+    archive_local_keep: float = setting(
+        86_400.0,
+        ge=0,
+        unit="s",
+        help="how long the file of an uploaded recording stays in `DATA_DIR` after its end; then it is read from the"
+        " object storage. Where the disk is full, less",
+        applies=Applies.RESTART,
+    )
+    archive_cache_bytes: int = setting(
+        64 << 20,
+        ge=4 << 20,
+        unit="bytes",
+        help="memory for what is read from the object storage",
+        applies=Applies.RESTART,
+    )
+    archive_uploads: int = setting(
+        4,
+        ge=1,
+        le=16,
+        unit="uploads",
+        help="how many parts of recordings are uploaded at a time; each takes 5 MiB of memory",
+        applies=Applies.RESTART,
+    )
+    archive_upload_rate: int | None = setting(
+        None,
+        ge=10_000,
+        unit="bytes/s",
+        unset="no limit",
+        help="limit of all uploads together. Below the bit rate of the cameras, uploads fall behind for ever",
+        applies=Applies.RESTART,
+    )
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        if (self.archive_access_key_id is None) is not (self.archive_secret_access_key is None):
+            raise contradiction(
+                "ARCHIVE_ACCESS_KEY_ID and ARCHIVE_SECRET_ACCESS_KEY go together: set both or neither",
+                "archive_access_key_id",
+                "archive_secret_access_key",
+            )
+        return self
+
+
+class ArchiveSettings(RecordingSettings, EventSettings, ObjectStorageSettings):
     """The archive of all cameras."""
 
     title: ClassVar[str] = "Archive"

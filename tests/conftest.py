@@ -37,6 +37,7 @@ from tests.support import rtsp
 from tests.support.gateway_process import GatewayProcess
 from tests.support.postgres import postgres
 from tests.support.rtsp import RtspServer
+from tests.support.s3_server import KINDS, S3Server, s3_server
 
 TESTS = Path(__file__).parent
 
@@ -48,7 +49,7 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 TIERS = ("unit", "integration", "browser", "faults")
 
-OUTSIDE = {"rtsp_server", "own_rtsp_server"}
+OUTSIDE = {"rtsp_server", "own_rtsp_server", "s3", "own_s3"}
 """Fixtures that start a program that is not Python."""
 
 
@@ -193,3 +194,17 @@ def postgres_url() -> Iterator[str]:
     """The ``DATABASE_URL`` of a PostgreSQL server that all tests share: leave its database empty."""
     with postgres() as url:
         yield url
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def s3(request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    """Two S3 servers that all tests share: use a prefix of your own."""
+    with s3_server(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def own_s3() -> Iterator[S3Server]:
+    """An S3 server for one test, which may freeze it."""
+    with s3_server("gofakes3") as server:
+        yield server

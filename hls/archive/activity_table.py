@@ -16,7 +16,7 @@ from hls.archive.activity import Activity
 from hls.archive.baseline import Baseline, baseline_of, baseline_text
 from hls.archive.database import Database
 from hls.archive.segment import RecordedStream, Segment
-from hls.archive.segment_queries import OLDEST_FIRST, is_of, overlaps
+from hls.archive.segment_queries import OLDEST_FIRST, is_named, is_of, overlaps
 
 
 class RecordedActivity(NamedTuple):
@@ -56,6 +56,16 @@ def baseline(database: Database, stream: RecordedStream) -> Baseline:
     query = select(schema.activity.c.baseline).join(schema.segment).where(is_of(stream))
     with database.transaction() as connection:
         return baseline_of(connection.scalar(query.order_by(schema.segment.c.sequence.desc()).limit(1)))
+
+
+def of_segment(database: Database, segment: Segment) -> Activity | None:
+    """The activity of a segment; ``None``: unknown."""
+    table = schema.activity.c
+    query = select(table.levels, table.sound, table.baseline).join(schema.segment)
+    query = query.where(is_named(segment.camera_id, segment.name))
+    with database.transaction() as connection:
+        row = connection.execute(query).first()
+    return None if row is None else Activity(bytes(row.levels), bytes(row.sound), baseline_of(row.baseline))
 
 
 def span(

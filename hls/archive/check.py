@@ -1,6 +1,6 @@
 """Check the archive's invariants: ``liveedge check [--repair]``.
 
-1. Every row has its file, at the path of its name.
+1. Every row has its file, at the path of its name, or is in the object storage, whose objects are not read here.
 2. A finished row's size is its file's size; a growing row's is at most that.
 3. A closed row's file has its index; a truncated row's file ends with its last complete fragment.
 4. A row's fragments are those of its file, with the same offsets, sizes and times, and its duration is their sum.
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from gateway.camera_settings import RenditionName
 from gateway.errors import SettingsError, StorageError
+from hls.archive import upload_table
 from hls.archive.data_dir import DataDirLock, lock_data_dir, unlock_data_dir
 from hls.archive.fragment import Fragment
 from hls.archive.metadata import UNREADABLE, sha256_of
@@ -136,6 +137,8 @@ class _Checker:
         if segment.state is SegmentState.GROWING:
             if self._is_alone:
                 yield self._found(segment, Fault.LEFT_GROWING, "no process writes it")
+            return
+        if not path.exists() and not upload_table.without_objects(self._index, [segment]):
             return
         try:
             found = scan(path)

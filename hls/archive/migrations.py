@@ -13,7 +13,16 @@ from sqlalchemy import Connection, insert, inspect, select, text, update
 from gateway.errors import SettingsError
 from hls.archive.event_cover import DEFAULT_ROLLS, fill_cover
 from hls.archive.event_schema import add_protecting_index, create_event_tables
-from hls.archive.schema import ORDER_INDEX, RETENTION_INDEX, TIME_INDEX, activity, schema_version, segment, tables
+from hls.archive.schema import (
+    ORDER_INDEX,
+    RETENTION_INDEX,
+    TIME_INDEX,
+    activity,
+    schema_version,
+    segment,
+    tables,
+    upload,
+)
 
 
 def _first_tables(connection: Connection) -> None:
@@ -59,6 +68,11 @@ def _add_activity(connection: Connection) -> None:
     activity.create(connection, checkfirst=True)
 
 
+def _add_uploads(connection: Connection) -> None:
+    """What is in an object storage: nothing so far."""
+    upload.create(connection, checkfirst=True)
+
+
 MIGRATIONS: Sequence[Callable[[Connection], None]] = (
     _first_tables,
     _rename_healed,
@@ -68,6 +82,7 @@ MIGRATIONS: Sequence[Callable[[Connection], None]] = (
     add_protecting_index,
     _add_event_cover,
     _add_activity,
+    _add_uploads,
 )
 """The n-th migrates version n - 1 to version n."""
 

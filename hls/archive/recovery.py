@@ -2,11 +2,12 @@
 
 Rules, in the order in which they are applied at every start:
 
-1. A row that is being deleted: its files are removed, then the row.
+1. A row that is being deleted: its files are removed, then the row. While the object storage has something of it, the
+   row stays until that is deleted too (:mod:`hls.archive.uploader`).
 2. A growing row: no process writes its file any more. If the file has its index, the row is closed. Otherwise the file
    is cut to its last complete fragment, and the row is truncated. A file without a complete fragment is removed, and
    its row too.
-3. A row without a file is removed.
+3. A row without a file is removed, unless the object storage has the segment, or parts of it.
 4. A recording without a row gets one, from its name and the metadata in the file. If it cannot be read, it is not
    changed.
 5. A file that is not a recording by its name, path or content is not changed.
@@ -31,6 +32,7 @@ from gateway.codec import av1
 from gateway.codec.h264 import codec_string_of_avcc
 from gateway.codec.h265 import codec_string_of_hvcc
 from gateway.errors import StorageError
+from hls.archive import upload_table
 from hls.archive.durable import sync_file
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import hls_segments
@@ -47,6 +49,7 @@ from hls.archive.segment import (
     segment_path,
 )
 from hls.archive.table import SegmentTable
+from hls.archive.upload import without_file
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +83,9 @@ def recover(data_dir: Path, index: SegmentTable) -> Recovery:
     deleting = index.in_state(SegmentState.DELETING)
     for segment in deleting:
         remove_files(segment.path(data_dir))
-    index.end_delete(deleting)
-    done.removed_rows += len(deleting)
+    deleted = upload_table.without_objects(index, deleting)
+    index.end_delete(deleted)
+    done.removed_rows += len(deleted)
     for segment in index.in_state(SegmentState.GROWING):
         _recover_growing(data_dir, index, segment, done)
     on_disk = cameras_on_disk(data_dir)
@@ -216,7 +220,16 @@ def _recover_growing(data_dir: Path, index: SegmentTable, segment: Segment, done
     """Rule 2."""
     path = segment.path(data_dir)
     if not path.exists():
-        return  # see rule 3
+        upload = upload_table.get(index, segment.camera_id, segment.name)
+        recording = index.get(segment.camera_id, segment.name)
+        cut = without_file(segment, recording.fragments, upload) if upload is not None and recording else None
+        if cut is not None:
+            index.save(replace(cut[0], end_reason=EndReason.CRASHED), cut[1])
+            done.truncated += 1
+        else:
+            index.remove(segment.camera_id, segment.name)
+            done.removed_rows += 1
+        return
     try:
         found = truncate_to_fragments(path)
     except StorageError as error:
@@ -257,7 +270,10 @@ def _reconcile(data_dir: Path, index: SegmentTable, camera_id: str, done: Recove
             continue
         done.added += 1
         added.add(RecordedStream(camera_id, rendition_of(path.stem)))
+    in_storage = upload_table.in_storage(index, camera_id) if rows else {}
     for name in rows:
+        if name in in_storage:
+            continue
         index.remove(camera_id, name)
         done.removed_rows += 1
     for stream in added:

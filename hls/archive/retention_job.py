@@ -23,10 +23,12 @@ from pathlib import Path
 from gateway.camera_settings import RenditionName
 from gateway.clock import Clock
 from gateway.errors import LiveedgeError, StorageError
+from hls.archive import upload_table
 from hls.archive.clock_file import load_state, read_clocks, save_state, take_confirmation
 from hls.archive.clock_guard import EARLIEST_90K, ClockGuard, ClockState
 from hls.archive.event_cover import EventCover
 from hls.archive.index import SegmentIndex
+from hls.archive.local_copies import LocalCopies
 from hls.archive.recovery import remove_files
 from hls.archive.retention import (
     AgeBudget,
@@ -68,7 +70,9 @@ class DiskSpace:
 class RetentionJob:
     """See the module. Lives on the event loop.
 
-    ``check_data_dir`` raises :class:`~gateway.errors.StorageError` while the disk is missing.
+    ``check_data_dir`` raises :class:`~gateway.errors.StorageError` while the disk is missing. ``on_deleted`` is called
+    when files were deleted. With ``local_copies``, rules 3 and 4 of :mod:`hls.archive.local_copies` replace the
+    limit of free space.
     """
 
     def __init__(
@@ -81,6 +85,8 @@ class RetentionJob:
         max_bytes: int | None,
         min_free_bytes: int,
         check_data_dir: Callable[[], None] = lambda: None,
+        on_deleted: Callable[[], None] = lambda: None,
+        local_copies: LocalCopies | None = None,
     ) -> None:
         self.deleted: Counter[tuple[RenditionName, str]] = Counter()
         """Segments deleted, by stream and reason."""
@@ -96,6 +102,8 @@ class RetentionJob:
         self._max_bytes = max_bytes
         self._min_free_bytes = min_free_bytes
         self._check_data_dir = check_data_dir
+        self._on_deleted = on_deleted
+        self._local_copies = local_copies
         self._pins: Counter[tuple[str, str]] = Counter()
         self._wanted = asyncio.Event()
         self.clock_guard: ClockGuard | None = None
@@ -188,13 +196,17 @@ class RetentionJob:
         loop = asyncio.get_running_loop()
         guard = await self.read_clocks()
         free, min_free = await self._measure()
+        free, for_space = await self._make_room(free, min_free)
+        if self._local_copies is not None:
+            min_free = 0
         streams = await self._index.usage()
         used: Counter[str] = Counter()
         for each in streams:
             used[each.stream.camera_id] += each.size
         usage = DiskUsage(used, free, self._max_bytes, min_free)
         limits = self._limits()
-        if not is_anything_due({each.stream: each.oldest_90k for each in streams}, limits, usage, guard.age_now_90k):
+        oldest_90k = {each.stream: each.oldest_90k for each in streams}
+        if not for_space and not is_anything_due(oldest_90k, limits, usage, guard.age_now_90k):
             self.error = self._space_error(free)
             return 0
         now_90k = max(self._clock.wall_90k(), guard.expected_90k)
@@ -209,6 +221,8 @@ class RetentionJob:
         now_s = self._clock.monotonic()
         age_left = {each.stream: self._age_budget.left_90k(each.stream, now_s) for each in streams}
         selected = select_segments(candidates, limits, usage, guard.age_now_90k, age_left, incomplete)
+        taken = {segment.name for segment, _ in selected}
+        selected += [(segment, Reason.FREE_BYTES) for segment in for_space if segment.name not in taken]
         if not selected:
             self.error = self._space_error(free)
             return 0
@@ -216,7 +230,9 @@ class RetentionJob:
         deleting = [segment for segment, _ in selected if (segment.camera_id, segment.name) not in self._pins]
         await self._index.begin_delete(deleting)
         deleted = await loop.run_in_executor(self._executor, _remove, self._data_dir, deleting)
-        await self._index.end_delete(deleted)
+        # The others have their rows until the object storage has deleted them too.
+        await self._index.end_delete(await self._index.call(upload_table.without_objects, deleted))
+        self._on_deleted()
         gone = {(segment.camera_id, segment.name) for segment in deleted}
         self._freeing = free, 0
         for segment, reason in selected:
@@ -236,6 +252,14 @@ class RetentionJob:
         if deleting and not deleted:
             raise StorageError("files cannot be deleted; check that DATA_DIR can be written")
         return len(deleted)
+
+    async def _make_room(self, free: int, min_free: int) -> tuple[int, list[Segment]]:
+        """With an object storage: remove what is there from the disk. Returns the free bytes then, and what else is
+        to be deleted for them."""
+        if self._local_copies is None or free >= min_free:
+            return free, []
+        free += await self._local_copies.make_room(min_free - free)
+        return free, await self._local_copies.last_resort(min_free - free) if free < min_free else []
 
     async def _candidates(
         self, stream: RecordedStream, segments: Sequence[Segment], now_90k: int, cover: EventCover

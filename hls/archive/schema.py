@@ -24,6 +24,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
     event,
     text,
@@ -116,6 +117,20 @@ activity = Table(
     Column("sound", LargeBinary, nullable=False),
     Column("baseline", String(400), nullable=False),
 )
+
+# See hls.archive.upload_table.
+upload = Table(
+    "upload",
+    tables,
+    Column("segment_id", _Id, ForeignKey("segment.id", ondelete="CASCADE"), primary_key=True),
+    Column("part_size", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("upload_id", String(1024)),
+    Column("parts", Text, nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("is_local", Boolean, nullable=False),
+)
+Index("upload_state", upload.c.state, upload.c.is_local)
 
 
 @event.listens_for(segment, "after_create")

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from hls.archive.activity import Activity
-from hls.archive.disk_error import read_error
 from hls.archive.fragment import Fragment
 
 SUB_SUFFIX = "_sub"
@@ -186,12 +185,3 @@ def segment_path(data_dir: Path, camera_id: str, name: str) -> Path:
     """``DATA_DIR/<camera>/<YYYY-MM-DD>/<name>.mp4``; the day is that of the name."""
     digits = name.removeprefix("segment_")
     return data_dir / camera_id / f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}" / f"{name}.mp4"
-
-
-def read_init(path: Path, segment: Segment) -> bytes:
-    """A segment's init segment as it stood while the file grew. Raises ``NotFoundError`` and ``StorageError``."""
-    try:
-        with path.open("rb") as file:
-            return segment.head + file.read(segment.init_size)[len(segment.head) :]
-    except OSError as error:
-        raise read_error(path, error) from None

@@ -27,6 +27,12 @@ _COLUMNS = tuple(item.name for item in fields(Segment) if item.name != "activity
 _STATE, _END_REASON, _HEAD, _RENDITION = (_COLUMNS.index(name) for name in ("state", "end_reason", "head", "rendition"))
 SELECTED = tuple(schema.segment.c[name] for name in _COLUMNS)
 
+GROWING_COLUMNS = (
+    *("start_90k", "duration_90k", "size", "frames", "longest_gap_90k"),
+    *("init_id", "audio_codec", "audio_codec_string"),
+)
+"""What changes of a segment while it grows."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamUsage:

@@ -39,7 +39,9 @@ from hls.archive.recovery import Recovery, recover
 from hls.archive.retention import CameraLimits
 from hls.archive.retention_job import DiskSpace, RetentionJob
 from hls.archive.segment import RecordedStream, Segment, SegmentWithFragments
+from hls.archive.segment_files import SegmentFiles
 from hls.archive.status import ArchiveStatus, CameraRecordingStatus, ClockStatus, RecorderStatus
+from hls.archive.storage import ArchiveStorage
 from hls.archive.table import SegmentTable
 from hls.archive.write_pool import WritePool
 from hls.parts.source import HubParts, PartSource
@@ -90,6 +92,11 @@ class Archive:
             [load_extractor(settings.archive_metadata)] if settings.archive_metadata else []
         )
         """They add JSON to each finished segment, see :mod:`hls.archive.metadata`; append before :meth:`start`."""
+        self.storage: ArchiveStorage | None = None
+        if settings.archive_url is not None:
+            self.storage = ArchiveStorage(settings, self, self._executor, clock)
+        self.files = SegmentFiles(self.data_dir, self.storage.blocks if self.storage is not None else None)
+        """Read them through this."""
         self.retention_job = RetentionJob(
             self.data_dir,
             self.index,
@@ -98,11 +105,13 @@ class Archive:
             self._limits,
             settings.archive_max_bytes,
             settings.archive_min_free_bytes,
-            self._check_data_dir,
+            self.check_data_dir,
+            self._on_deleted,
+            self.storage.local_copies if self.storage is not None else None,
         )
         self.post_processor = PostProcessor(self.data_dir, self.index, self.extractors, self.pin)
         self.index_sync = IndexSync(
-            self.data_dir, self.index, self._executor, self._recorders, self._check_data_dir, self.post_processor.wake
+            self.data_dir, self.index, self._executor, self._recorders, self.check_data_dir, self.post_processor.wake
         )
 
     # --- lifetime
@@ -134,6 +143,9 @@ class Archive:
             asyncio.create_task(self.retention_job.run(), name="archive-retention"),
             asyncio.create_task(self.post_processor.run(), name="archive-metadata"),
         ]
+        if self.storage is not None:
+            self.index_sync.on_repaired.append(self.storage.restore)
+            self._tasks += self.storage.start()
         for camera in self.service.cameras.values():
             self.add_camera(camera)
 
@@ -147,6 +159,7 @@ class Archive:
             await asyncio.wait(tasks)
         await self.index.close()
         self._executor.shutdown(wait=False)
+        self.files.close()
         if self._lock is not None:
             unlock_data_dir(self._lock)
             self._lock = None
@@ -200,7 +213,7 @@ class Archive:
             self.data_dir,
             settings.archive_segment_seconds,
             settings.archive_fsync,
-            self._check_data_dir,
+            self.check_data_dir,
             self.sync_s.labels(stream.camera_id, stream.rendition.value),
             self._clock,
             stream.rendition,
@@ -248,7 +261,11 @@ class Archive:
             except LiveedgeError as error:
                 self.index_sync.error = str(error)
                 await asyncio.sleep(INDEX_INTERVAL_S)
-        recorder.start(SequenceNumbers.after(newest), baseline)
+        numbers = SequenceNumbers.after(newest)
+        if self.storage is not None and (newest is None or not newest.sequence):
+            # What is in the storage may be found later, and gets the numbers before these.
+            numbers = SequenceNumbers(*(2 * [self._clock.wall_90k() // CLOCK_RATE]))
+        recorder.start(numbers, baseline)
 
     # --- state
 
@@ -283,6 +300,7 @@ class Archive:
             segments_deleted=self._deleted(RenditionName.MAIN),
             sub_segments_deleted=self._deleted(RenditionName.SUB),
             clock=self.clock_status(),
+            storage=self.storage.status() if self.storage is not None else None,
         )
 
     def _deleted(self, rendition: RenditionName) -> dict[str, int]:
@@ -391,6 +409,15 @@ class Archive:
         if recorder.error is not None:
             self.retention_job.wake()
 
-    def _check_data_dir(self) -> None:
+    def _on_deleted(self) -> None:
+        if self.storage is not None:
+            self.storage.uploader.wake()
+
+    def growing(self) -> list[SegmentWithFragments]:
+        """All segments that are being recorded, as far as they are on disk."""
+        return [recorder.growing for recorder in self._recorders.values() if recorder.growing is not None]
+
+    def check_data_dir(self) -> None:
+        """Raise ``StorageError`` while the disk of ``DATA_DIR`` is missing. Blocking."""
         if self._lock is not None:
             check_data_dir(self._lock)

@@ -75,6 +75,32 @@ class ClockStatus(BaseModel):
     )
 
 
+class StorageStatus(BaseModel):
+    """The object storage of ``ARCHIVE_URL``. The counts are since the start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    is_reachable: bool = Field(description="false also before the first answer")
+    error: str | None = Field(default=None, description="why nothing is uploaded at present, in a sentence")
+    backlog_segments: int = Field(default=0, description="finished segments that are not uploaded yet")
+    backlog_bytes: int = Field(default=0, description="the size of their files")
+    uploads: int = Field(default=0, description="uploads at this moment")
+    parts_uploaded: int = 0
+    bytes_uploaded: int = 0
+    segments_uploaded: int = 0
+    failures: int = Field(default=0, description="requests that failed, and uploads that began again")
+    objects_deleted: int = Field(default=0, description="recordings that were deleted from the storage")
+    uploads_aborted: int = Field(default=0, description="unfinished uploads of no one that were removed")
+    local_copies_removed: int = Field(
+        default=0, description="files of uploaded segments that were removed from `DATA_DIR`"
+    )
+    cache_bytes: int = Field(default=0, description="memory of the cache of what is read from the storage")
+    cache_hits: int = 0
+    cache_misses: int = 0
+    bytes_read: int = Field(default=0, description="bytes read from the storage for playback")
+
+
 class ArchiveStatus(BaseModel):
     """The archive. Credentials for some cameras only see those cameras; the other fields are then ``null``."""
 
@@ -97,3 +123,4 @@ class ArchiveStatus(BaseModel):
         default=None, description="of sub streams, by the limit of retention that was reached"
     )
     clock: ClockStatus | None = None
+    storage: StorageStatus | None = Field(default=None, description="null without `ARCHIVE_URL`")

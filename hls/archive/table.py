@@ -20,6 +20,7 @@ from hls.archive.fragment import Fragment, pack_fragments
 from hls.archive.hls_segments import hls_segments, pack_hls
 from hls.archive.segment import RecordedStream, Segment, SegmentState, SegmentWithFragments
 from hls.archive.segment_queries import (
+    GROWING_COLUMNS,
     LISTED,
     OLDEST_FIRST,
     SELECTED,
@@ -30,12 +31,6 @@ from hls.archive.segment_queries import (
     overlaps,
     to_row,
 )
-
-_GROWING = (
-    *("start_90k", "duration_90k", "size", "frames", "longest_gap_90k"),
-    *("init_id", "audio_codec", "audio_codec_string"),
-)
-"""What changes of a segment while it grows."""
 
 
 class SegmentTable(SegmentQueries):
@@ -89,9 +84,9 @@ class SegmentTable(SegmentQueries):
                 connection.execute(
                     update(schema.segment)
                     .where(table.id == bindparam("row_id"))
-                    .values({name: bindparam(f"new_{name}") for name in _GROWING}),
+                    .values({name: bindparam(f"new_{name}") for name in GROWING_COLUMNS}),
                     [
-                        {"row_id": row_id} | {f"new_{name}": getattr(segment, name) for name in _GROWING}
+                        {"row_id": row_id} | {f"new_{name}": getattr(segment, name) for name in GROWING_COLUMNS}
                         for row_id, (segment, _) in known
                     ],
                 )

@@ -13,8 +13,8 @@ Rules:
 4. Blocking, and bounded by :data:`CLIP_MAX_S`.
 """
 
+import contextlib
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, StorageError
 from hls.archive.disk_error import read_error
 from hls.archive.fragment import Fragment
-from hls.archive.segment import Segment, read_init
+from hls.archive.segment import Segment
+from hls.archive.segment_files import OpenFile, SegmentFiles, read_all, read_init
 from hls.mp4.init_segment import InitTrack, read_tracks
 from hls.mp4.moof import NON_SYNC, VIDEO_TRACK_ID, Run, parse_runs
 from hls.mp4.moov import TrackTable, header
@@ -37,10 +38,13 @@ _MOOF_READ_BYTES = 4096
 
 
 def make_clip(
-    data_dir: Path, recordings: Sequence[tuple[Segment, Sequence[Fragment]]], start_90k: int, end_90k: int
+    files: SegmentFiles,
+    recordings: Sequence[tuple[Segment, Sequence[Fragment]]],
+    start_90k: int,
+    end_90k: int,
 ) -> CompositeFile:
     """The clip [start, end) of segments in order. Raises ``NotFoundError`` if they have no frame of it."""
-    builder = _Builder()
+    builder = _Builder(files)
     digest = hashlib.sha256(f"{start_90k}-{end_90k}".encode())
     for segment, fragments in recordings:
         from_90k = max(0, start_90k - segment.start_90k)
@@ -49,12 +53,13 @@ def make_clip(
         if not chosen or chosen[-1].end_90k <= from_90k or to_90k <= 0:
             continue
         digest.update(f"{segment.name}-{chosen[0].offset}-{chosen[-1].offset + chosen[-1].size}".encode())
-        builder.add(segment.path(data_dir), segment, chosen, from_90k, to_90k)
+        builder.add(segment.path(files.data_dir), segment, chosen, from_90k, to_90k)
     return builder.build(digest.hexdigest()[:32])
 
 
 class _Builder:
-    def __init__(self) -> None:
+    def __init__(self, files: SegmentFiles) -> None:
+        self._files = files
         self._video = TrackTable(CLOCK_RATE, is_video=True)
         self._audio: TrackTable | None = None
         self._slices: list[Slice] = []
@@ -67,18 +72,15 @@ class _Builder:
 
     def add(self, path: Path, segment: Segment, fragments: Sequence[Fragment], from_90k: int, to_90k: int) -> None:
         """Add the video and audio of one file. Raises ``NotFoundError`` or ``StorageError``."""
-        init = read_tracks(read_init(path, segment))
+        init = read_tracks(read_init(self._files.open, path, segment))
         if VIDEO_TRACK_ID not in init:
             raise StorageError(f"{path.name} has no video track")
         first_dts: int | None = None
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            with contextlib.closing(self._files.open(path)) as file:
+                runs = [(fragment.offset, run) for fragment in fragments for run in _runs(file, fragment)]
         except OSError as error:
             raise read_error(path, error) from None
-        try:
-            runs = [(fragment.offset, run) for fragment in fragments for run in _runs(descriptor, fragment)]
-        finally:
-            os.close(descriptor)
         frames = 0
         end_dts = 0
         last = self._last_shown(runs, to_90k)
@@ -115,7 +117,9 @@ class _Builder:
             audio.shown_90k = max(0, shown_90k - audio.delay_90k)
             tracks.append(audio)
         head = header(tracks, self._bytes)
-        return CompositeFile(head, self._slices, f'"{etag}"', shown_90k)
+        return CompositeFile(
+            head, self._slices, f'"{etag}"', shown_90k, open_at=self._files.open, executor=self._files.executor
+        )
 
     @staticmethod
     def _last_shown(runs: Sequence[tuple[int, Run]], to_90k: int) -> int:
@@ -213,9 +217,9 @@ class _Builder:
         self._bytes += size
 
 
-def _runs(descriptor: int, fragment: Fragment) -> list[Run]:
-    data = os.pread(descriptor, min(_MOOF_READ_BYTES, fragment.size), fragment.offset)
+def _runs(file: OpenFile, fragment: Fragment) -> list[Run]:
+    data = read_all(file, min(_MOOF_READ_BYTES, fragment.size), fragment.offset)
     size = int.from_bytes(data[:4], "big")
     if size > len(data):
-        data = os.pread(descriptor, min(size, fragment.size), fragment.offset)
+        data = read_all(file, min(size, fragment.size), fragment.offset)
     return parse_runs(data[:size])

@@ -4,13 +4,16 @@ import contextlib
 import os
 from bisect import bisect_right
 from collections.abc import Generator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from gateway.errors import StorageError
+from gateway.clock import CLOCK_RATE
+from gateway.errors import NotFoundError, StorageError
 from hls.archive.disk_error import read_error
 from hls.archive.segment import Segment
+from hls.archive.segment_files import LocalFile, OpenAt, OpenFile, SegmentFiles
 
 READ_BYTES = 512 * 1024
 """The most bytes of a file that are in memory at a time."""
@@ -28,7 +31,8 @@ class Slice:
 class CompositeFile:
     """A file composed of ``head`` and ``slices`` of other files. ``length`` in bytes; ``etag`` in quotes, and strong.
 
-    ``modified_s`` is when it was changed last, in Unix seconds, if that is known.
+    ``modified_s`` is when it was changed last, in Unix seconds, if that is known. ``open_at`` opens the files of
+    slices. ``executor`` runs :meth:`read`; ``None``: that of the event loop, which is for disks.
     """
 
     def __init__(
@@ -39,10 +43,14 @@ class CompositeFile:
         duration_90k: int = 0,
         *,
         modified_s: int | None = None,
+        open_at: OpenAt = LocalFile,
+        executor: Executor | None = None,
     ) -> None:
         self.head = head
         self.etag = etag
         self.modified_s = modified_s
+        self.executor = executor
+        self._open_at = open_at
         self.duration_90k = duration_90k
         """The duration that is shown, in 90 kHz."""
         self._slices = slices
@@ -72,17 +80,18 @@ class CompositeFile:
             yield self.head[start : min(end, len(self.head))]
             start = len(self.head)
         number = bisect_right(self._starts, start) - 1
-        descriptor, path = -1, None
+        file: OpenFile | None = None
+        path: Path | None = None
         try:
             while start < end:
                 part = self._slices[number]
                 within = start - self._starts[number]
-                if part.path != path:
-                    if descriptor >= 0:
-                        os.close(descriptor)
-                        descriptor = -1
-                    descriptor, path = os.open(part.path, os.O_RDONLY | os.O_CLOEXEC), part.path
-                data = os.pread(descriptor, min(READ_BYTES, part.size - within, end - start), part.offset + within)
+                if file is None or part.path != path:
+                    if file is not None:
+                        file.close()
+                        file = None
+                    file, path = self._open_at(part.path), part.path
+                data = file.read_at(min(READ_BYTES, part.size - within, end - start), part.offset + within)
                 if not data:
                     raise StorageError(f"{part.path.name} is shorter than its index says")
                 yield data
@@ -90,15 +99,18 @@ class CompositeFile:
                 number += within + len(data) == part.size
         except OSError as error:
             raise StorageError(f"{self._slices[number].path.name} cannot be read: {error.strerror}") from None
+        except NotFoundError as error:
+            raise StorageError(str(error)) from None
         finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+            if file is not None:
+                file.close()
 
 
-def growing_file(path: Path, segment: Segment) -> CompositeFile:
+def growing_file(path: Path, segment: Segment, open_at: OpenAt = LocalFile) -> CompositeFile:
     """A growing segment's file up to its last complete fragment. It stays valid when the file is closed."""
     head = len(segment.head)
-    return CompositeFile(segment.head, [Slice(path, head, segment.size - head)], f'"{segment.name}-{segment.size}"')
+    data = [Slice(path, head, segment.size - head)]
+    return CompositeFile(segment.head, data, f'"{segment.name}-{segment.size}"', open_at=open_at)
 
 
 def whole_file(path: Path) -> CompositeFile:
@@ -109,3 +121,30 @@ def whole_file(path: Path) -> CompositeFile:
         raise read_error(path, error) from None
     etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
     return CompositeFile(b"", [Slice(path, 0, status.st_size)], etag, modified_s=int(status.st_mtime))
+
+
+def segment_file(files: SegmentFiles, segment: Segment) -> CompositeFile:
+    """The file of a finished segment, from the disk or the object storage. Blocking.
+
+    Where there is a storage, the validators are the same for both, so that a download goes on when the local copy is
+    removed. Raises :class:`~gateway.errors.NotFoundError` and :class:`~gateway.errors.StorageError`.
+    """
+    path = segment.path(files.data_dir)
+    if files.blocks is None:
+        return whole_file(path)
+    try:
+        size = os.stat(path).st_size
+    except (FileNotFoundError, NotADirectoryError):
+        size = segment.size
+        # Whether it is there, and the storage answers, before an answer begins.
+        files.open(path).read_at(1, 0)
+    except OSError as error:
+        raise read_error(path, error) from None
+    return CompositeFile(
+        b"",
+        [Slice(path, 0, size)],
+        f'"{segment.name}-{size:x}-{segment.state}"',
+        modified_s=segment.end_90k // CLOCK_RATE,
+        open_at=files.open,
+        executor=files.executor,
+    )

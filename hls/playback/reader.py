@@ -24,14 +24,15 @@ from gateway.picture_reader import PictureReader
 from gateway.service import CaptureService
 from hls.archive.fragment import Fragment
 from hls.archive.hls_segments import HlsSegment, hls_segments
-from hls.archive.segment import Segment, SegmentState, SegmentWithFragments, read_init, segment_path
+from hls.archive.segment import Segment, SegmentState, SegmentWithFragments, segment_path
+from hls.archive.segment_files import read_init
 from hls.archive.service import Archive
 from hls.mp4.init_segment import init_id as id_of_init
 from hls.mp4.init_segment import shared_init
 from hls.mp4.silence import Silence
 from hls.playback import dvr
 from hls.playback.clip import CLIP_MAX_S, make_clip
-from hls.playback.composite_file import CompositeFile, Slice, growing_file, whole_file
+from hls.playback.composite_file import CompositeFile, Slice, growing_file, segment_file, whole_file
 from hls.playback.playlists import PlaylistRequest, Playlists
 from hls.playback.replay import make_thumbnail, replay_jpeg
 from hls.playback.segment_finder import SegmentFinder
@@ -62,6 +63,7 @@ class ArchiveReader:
 
     def __init__(self, archive: Archive, service: CaptureService, clock: Clock = SYSTEM_CLOCK) -> None:
         self.data_dir = archive.data_dir
+        self._files = archive.files
         self.segments = SegmentFinder(archive)
         self._archive = archive
         self._index = archive.index
@@ -123,7 +125,7 @@ class ArchiveReader:
                 segment = segment or next((p.segment for p in recorded if p.segment.init_id == init_id), None)
         if segment is None:
             raise NotFoundError(f"camera {camera_id} has no recording with init segment {init_id[:16]!r}")
-        data = await asyncio.to_thread(read_init, self.path(segment), segment)
+        data = await self._read(read_init, self._files.open, self.path(segment), segment)
         if segment.state is SegmentState.GROWING and id_of_init(data) != init_id:
             raise NotFoundError(f"the recording has another init segment since its sound began: not {init_id[:16]!r}")
         shared = shared_init(data)
@@ -132,12 +134,11 @@ class ArchiveReader:
     @contextlib.asynccontextmanager
     async def file(self, segment: Segment) -> AsyncIterator[CompositeFile]:
         """A segment's file, pinned: what is on disk of it. Raises :class:`~gateway.errors.NotFoundError`."""
-        path = self.path(segment)
         with self.segments.pin(segment):
             if segment.state is SegmentState.GROWING:
-                yield growing_file(path, segment)
+                yield growing_file(self.path(segment), segment, self._files.open)
             else:
-                yield await asyncio.to_thread(whole_file, path)
+                yield await self._read(segment_file, self._files, segment)
 
     @contextlib.asynccontextmanager
     async def part_with_silence(
@@ -156,9 +157,10 @@ class ArchiveReader:
         path = self.path(segment)
         with self.segments.pin(segment):
             if segment.state is not SegmentState.GROWING:
-                await asyncio.to_thread(whole_file, path)  # raises where it is gone
+                await self._read(segment_file, self._files, segment)  # raises where it is gone
             etag = f'"{segment.name}-{part.offset:x}-{part.size:x}-{silence}"'
-            yield CompositeFile(head, [Slice(path, part.offset, part.size)], etag), part
+            data = [Slice(path, part.offset, part.size)]
+            yield CompositeFile(head, data, etag, open_at=self._files.open, executor=self._files.executor), part
 
     def path(self, segment: Segment) -> Path:
         """The path of a segment's file."""
@@ -171,7 +173,7 @@ class ArchiveReader:
         """
         segment, fragments = await self.segments.find(camera_id, name)
         with self.segments.pin(segment):
-            path = await self._decode(make_thumbnail, self.data_dir, segment, fragments)
+            path = await self._decode(make_thumbnail, self._files, segment, fragments)
             return await asyncio.to_thread(whole_file, path)
 
     @contextlib.asynccontextmanager
@@ -189,7 +191,7 @@ class ArchiveReader:
             recordings = await self.segments.best_span(camera_id, start_90k, end_90k, rendition)
             for segment, _ in recordings:
                 pins.enter_context(self.segments.pin(segment))
-            yield await self._decode(make_clip, self.data_dir, recordings, start_90k, end_90k)
+            yield await self._decode(make_clip, self._files, recordings, start_90k, end_90k)
 
     async def replay_jpeg(
         self, camera_id: str, at_90k: int, frame_rate: float, width: int | None, rendition: RenditionName | None = None
@@ -266,6 +268,11 @@ class ArchiveReader:
                 async for frame in frames:
                     return frame
         raise NotFoundError(f"camera {camera_id} has recorded no picture of that time yet")
+
+    async def _read(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a function that reads files."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._files.executor, lambda: function(*args, **kwargs))
 
     async def _decode(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a decoding function in one of few threads. Raises ``UnavailableError`` if too many wait."""

@@ -10,11 +10,11 @@ Rules:
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from gateway.camera_settings import RenditionName
 from gateway.errors import LiveedgeError
-from hls.archive.segment import Segment, read_init
+from hls.archive.segment import Segment
+from hls.archive.segment_files import SegmentFiles, read_init
 from hls.archive.service import Archive
 from hls.mp4.fragments import AUDIO_TRACK_ID
 from hls.mp4.init_segment import read_tracks
@@ -62,13 +62,14 @@ class RecordedSound:
 
     async def _like(self, loud: Iterable[Segment]) -> Silence:
         segment = max(loud, key=lambda segment: segment.start_90k)
-        return await asyncio.to_thread(_silence_like, segment.path(self._archive.data_dir), segment)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._archive.files.executor, _silence_like, self._archive.files, segment)
 
 
-def _silence_like(path: Path, segment: Segment) -> Silence:
+def _silence_like(files: SegmentFiles, segment: Segment) -> Silence:
     """Silence with the rate of a segment's sound. Blocking."""
     try:
-        track = read_tracks(read_init(path, segment)).get(AUDIO_TRACK_ID)
+        track = read_tracks(read_init(files.open, segment.path(files.data_dir), segment)).get(AUDIO_TRACK_ID)
     except LiveedgeError:
         track = None
     if track is None:

@@ -33,11 +33,12 @@ from gateway.jpeg.codec import FrameDecoder, JpegEncoder
 from gateway.jpeg.frame_rate import FrameRateLimiter
 from gateway.jpeg.reader import JpegFrame
 from gateway.media import AudioInfo, MediaKind, Packet, StreamInfo, VideoInfo
-from hls.archive.data_dir import FILE_MODE
+from hls.archive.data_dir import FILE_MODE, make_private_dir
 from hls.archive.disk_error import read_error
 from hls.archive.durable import replace_file
 from hls.archive.fragment import Fragment
-from hls.archive.segment import Segment, read_init
+from hls.archive.segment import Segment
+from hls.archive.segment_files import OpenFile, SegmentFiles, read_init
 
 CATCH_UP_WITHIN_90K = 30 * CLOCK_RATE
 CATCH_UP_SPEED = 1.25
@@ -53,22 +54,22 @@ THUMBNAIL_WIDTH = 320
 class _SegmentRange:
     """A file object without seek: the init segment, then one byte range of the segment's file."""
 
-    def __init__(self, init: bytes, path: Path, offset: int, end: int) -> None:
+    def __init__(self, init: bytes, file: OpenFile, offset: int, end: int) -> None:
         self._init = init
         self._offset = offset
         self._end = end
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = file
 
     def read(self, size: int) -> bytes:
         if self._init:
             data, self._init = self._init[:size], self._init[size:]
             return data
-        data = os.pread(self._descriptor, min(size, self._end - self._offset), self._offset)
+        data = self._file.read_at(min(size, self._end - self._offset), self._offset)
         self._offset += len(data)
         return data
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._file.close()
 
 
 def fragments_from(fragments: Sequence[Fragment], media_90k: int) -> Sequence[Fragment]:
@@ -92,15 +93,15 @@ def stream_info(segment: Segment) -> StreamInfo:
     )
 
 
-def read_packets(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]) -> Generator[Packet, None, None]:
+def read_packets(files: SegmentFiles, segment: Segment, fragments: Sequence[Fragment]) -> Generator[Packet, None, None]:
     """The video packets of contiguous fragments, by :mod:`gateway.media`. Raises NotFoundError or StorageError."""
     if not fragments:
         return
-    path = segment.path(data_dir)
-    init = read_init(path, segment)
+    path = segment.path(files.data_dir)
+    init = read_init(files.open, path, segment)
     info = stream_info(segment)
     try:
-        file = _SegmentRange(init, path, fragments[0].offset, fragments[-1].offset + fragments[-1].size)
+        file = _SegmentRange(init, files.open(path), fragments[0].offset, fragments[-1].offset + fragments[-1].size)
     except OSError as error:
         raise read_error(path, error) from None
     try:
@@ -130,19 +131,20 @@ def read_packets(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]
         file.close()
 
 
-def make_thumbnail(data_dir: Path, segment: Segment, fragments: Sequence[Fragment]) -> Path:
+def make_thumbnail(files: SegmentFiles, segment: Segment, fragments: Sequence[Fragment]) -> Path:
     """The JPEG of a segment's first frame, made once and stored beside the file. Raises as :func:`read_packets`."""
-    path = segment.path(data_dir).with_suffix(".jpg")
+    path = segment.path(files.data_dir).with_suffix(".jpg")
     if path.exists():
         return path
     decoder = FrameDecoder(segment.camera_id)
-    for packet in read_packets(data_dir, segment, fragments[:1]):
+    for packet in read_packets(files, segment, fragments[:1]):
         picture = decoder.decode(packet)
         if picture is None:
             continue
         data, _, _ = JpegEncoder().encode(picture, THUMBNAIL_WIDTH)
         partial = path.with_suffix(f".{os.getpid()}.part")
         try:
+            make_private_dir(path.parent)
             with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, FILE_MODE)) as file:
                 file.write(data)
             replace_file(partial, path, FILE_MODE)
@@ -155,7 +157,7 @@ def make_thumbnail(data_dir: Path, segment: Segment, fragments: Sequence[Fragmen
 class ReplaySource(Protocol):
     """What a replay needs of the archive."""
 
-    data_dir: Path
+    files: SegmentFiles
 
     async def find_from(
         self, camera_id: str, time_90k: int, width: int | None, rendition: RenditionName | None
@@ -184,7 +186,7 @@ class _SegmentFrames:
 
     def __init__(
         self,
-        data_dir: Path,
+        files: SegmentFiles,
         segment: Segment,
         fragments: Sequence[Fragment],
         from_90k: int,
@@ -192,7 +194,7 @@ class _SegmentFrames:
         width: int | None,
         quality: int | None,
     ) -> None:
-        self._packets = read_packets(data_dir, segment, fragments_from(fragments, from_90k - segment.start_90k))
+        self._packets = read_packets(files, segment, fragments_from(fragments, from_90k - segment.start_90k))
         self._decoder = FrameDecoder(segment.camera_id)
         self._encoder = JpegEncoder()
         self._from_90k = from_90k
@@ -257,7 +259,7 @@ async def replay_jpeg(
         if segment.start_90k > position_90k + CLOCK_RATE:
             due_s = None  # rule 3: skip the gap
         from_90k = max(position_90k, segment.start_90k)
-        frames = _SegmentFrames(source.data_dir, segment, fragments, from_90k, pace, width, quality)
+        frames = _SegmentFrames(source.files, segment, fragments, from_90k, pace, width, quality)
         with source.pin(segment):
             try:
                 while (shown := await loop.run_in_executor(executor, frames.next)) is not None:

@@ -38,7 +38,7 @@ class SegmentFinder:
     """See the module. Lives on the event loop."""
 
     def __init__(self, archive: Archive) -> None:
-        self.data_dir = archive.data_dir
+        self.files = archive.files
         self._archive = archive
         self._index = archive.index
 

@@ -15,6 +15,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Executor
 from email.utils import formatdate
 
 from aiohttp import hdrs, web
@@ -69,7 +70,7 @@ async def send_file(
     response.content_length = length
     await response.prepare(request)
     if request.method != hdrs.METH_HEAD:
-        await _send(request, response, _read(file, parts))
+        await _send(request, response, _read(file, parts), file.executor)
     return response
 
 
@@ -107,13 +108,18 @@ def _read(file: CompositeFile, parts: Sequence[Part]) -> Generator[bytes, None, 
         yield from file.read(start, end)
 
 
-async def _send(request: web.Request, response: web.StreamResponse, pieces: Generator[bytes, None, None]) -> None:
+async def _send(
+    request: web.Request,
+    response: web.StreamResponse,
+    pieces: Generator[bytes, None, None],
+    executor: Executor | None,
+) -> None:
     reading: asyncio.Future[bytes] | None = None
     loop = asyncio.get_running_loop()
     try:
         remaining = response.content_length or 0
         while remaining > 0:
-            reading = loop.run_in_executor(None, next, pieces, b"")
+            reading = loop.run_in_executor(executor, next, pieces, b"")
             data = await asyncio.shield(reading)
             remaining -= len(data)
             if not data or remaining <= 0:

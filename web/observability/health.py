@@ -107,5 +107,7 @@ def _archive(gateway: Gateway) -> Iterator[Finding]:
         yield ("archive", "index_incomplete", None, f"{why}: those that are not in it yet cannot be found")
     if status.clock is not None and status.clock.error is not None:
         yield ("clock", "clock_untrusted", None, status.clock.error)
+    if status.storage is not None and status.storage.error is not None:
+        yield ("archive", "storage_failed", None, f"recordings are not uploaded: {status.storage.error}")
     if status.retention_error is not None:
         yield ("archive", "retention_failed", None, f"old recordings cannot be deleted: {status.retention_error}")

@@ -25,6 +25,7 @@ from hls.archive.recording import Recording
 from hls.archive.recovery import recover
 from hls.archive.scan import scan
 from hls.archive.segment import EndReason, Segment, SegmentState
+from hls.archive.segment_files import SegmentFiles
 from hls.archive.writer import SegmentWriter
 from hls.mp4.fragments import declare_streams, sample_data
 from hls.parts.part import PartSamples
@@ -378,7 +379,7 @@ def test_a_file_of_an_earlier_version_is_recovered_checked_and_cut(tmp_path: Pat
     assert len(starts) >= 2
     assert decode(path) == ""
     assert not check_archive(load_settings(data_dir=tmp_path))
-    clip = make_clip(tmp_path, [found], START_90K + CLOCK_RATE, START_90K + 3 * CLOCK_RATE)
+    clip = make_clip(SegmentFiles(tmp_path), [found], START_90K + CLOCK_RATE, START_90K + 3 * CLOCK_RATE)
     (tmp_path / "clip.mp4").write_bytes(b"".join(clip.read(0, clip.length)))
     assert decode(tmp_path / "clip.mp4") == ""
     assert clip.duration_90k == 2 * CLOCK_RATE

@@ -12,6 +12,7 @@ from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, StorageError
 from hls.archive.recording import SequenceNumbers
 from hls.archive.segment import SegmentWithFragments
+from hls.archive.segment_files import SegmentFiles
 from hls.playback.clip import make_clip
 from hls.playback.composite_file import CompositeFile, Slice, growing_file
 from tests.support.ffprobe import decode, ffprobe
@@ -37,7 +38,10 @@ def recordings(data_dir: Path) -> list[SegmentWithFragments]:
 
 def cut(data_dir: Path, recordings: list[SegmentWithFragments], start_s: float, end_s: float) -> CompositeFile:
     return make_clip(
-        data_dir, recordings, START_90K + round(start_s * CLOCK_RATE), START_90K + round(end_s * CLOCK_RATE)
+        SegmentFiles(data_dir),
+        recordings,
+        START_90K + round(start_s * CLOCK_RATE),
+        START_90K + round(end_s * CLOCK_RATE),
     )
 
 

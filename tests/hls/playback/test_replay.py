@@ -20,6 +20,7 @@ from hls.archive.fragment import Fragment
 from hls.archive.recovery import segment_from_file
 from hls.archive.scan import scan
 from hls.archive.segment import EndReason, Segment, SegmentWithFragments
+from hls.archive.segment_files import SegmentFiles
 from hls.playback.replay import ARRIVED_90K, fragments_from, make_thumbnail, read_packets, replay_jpeg
 from tests.support.coded_rtp import encoded
 from tests.support.manual_clock import ManualClock
@@ -39,7 +40,7 @@ def test_recorded_packets_are_read_back_equal(tmp_path: Path) -> None:
     packets = [packet for packet in encode(EncoderSettings(seconds=4, audio=True)) if packet.is_video]
     [(segment, fragments)] = record(tmp_path, encode(EncoderSettings(seconds=4, audio=True)))
     for first in (0, 10, 30):
-        read = list(read_packets(tmp_path, segment, fragments_from(fragments, first * 9000)))
+        read = list(read_packets(SegmentFiles(tmp_path), segment, fragments_from(fragments, first * 9000)))
         expected = packets[first - first % 10 :]
         assert [(p.captured_at_90k, p.pts_90k, p.is_keyframe) for p in read] == [
             (p.captured_at_90k, p.pts_90k, p.is_keyframe) for p in expected
@@ -57,10 +58,10 @@ def test_a_recording_of_av1_is_read_back_shown_and_found_again(tmp_path: Path) -
         for n, (data, is_keyframe) in enumerate(pictures)
     ]
     [(segment, fragments)] = record(tmp_path, packets)
-    read = list(read_packets(tmp_path, segment, fragments))
+    read = list(read_packets(SegmentFiles(tmp_path), segment, fragments))
     assert [(p.pts_90k, p.is_keyframe) for p in read] == [(p.pts_90k, p.is_keyframe) for p in packets]
     assert av1.sample(read[0].data) == av1.sample(packets[0].data)
-    thumbnail = make_thumbnail(tmp_path, segment, fragments).read_bytes()
+    thumbnail = make_thumbnail(SegmentFiles(tmp_path), segment, fragments).read_bytes()
     # The grey of the first picture.
     assert brightness(thumbnail) + 20 == pytest.approx(100, abs=3)
     path = segment.path(tmp_path)
@@ -76,19 +77,19 @@ def test_a_missing_or_broken_file_is_our_error(tmp_path: Path, content: bytes | 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises((NotFoundError, StorageError)):
-        list(read_packets(tmp_path, segment, fragments))
+        list(read_packets(SegmentFiles(tmp_path), segment, fragments))
 
 
 def test_a_thumbnail_is_the_first_picture_and_made_once(tmp_path: Path) -> None:
     [(segment, fragments)] = record(tmp_path, encode(EncoderSettings(width=640, height=480)), finish=False)
-    path = make_thumbnail(tmp_path, segment, fragments)
+    path = make_thumbnail(SegmentFiles(tmp_path), segment, fragments)
     assert path == segment.path(tmp_path).with_suffix(".jpg")
     picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     assert picture.shape == (240, 320, 3)
     assert brightness(path.read_bytes()) == pytest.approx(0, abs=2)
     path.write_bytes(b"kept")
-    assert make_thumbnail(tmp_path, segment, fragments).read_bytes() == b"kept"
+    assert make_thumbnail(SegmentFiles(tmp_path), segment, fragments).read_bytes() == b"kept"
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -96,7 +97,7 @@ class Archive:
     """Recordings in a list; the newest may have grown since it was last asked for."""
 
     def __init__(self, data_dir: Path, recordings: Sequence[SegmentWithFragments]) -> None:
-        self.data_dir = data_dir
+        self.files = SegmentFiles(data_dir)
         self.recordings = list(recordings)
 
     async def find_from(

@@ -6,6 +6,7 @@ from prometheus_client.core import Metric
 
 from gateway.clock import CLOCK_RATE
 from hls.archive.segment import RecordedStream
+from hls.archive.status import StorageStatus
 from hls.playback.reader import KINDS
 from web.gateway import Gateway
 from web.observability.metrics.families import counter, gauge, histogram, single
@@ -138,4 +139,64 @@ def archive_metrics(gateway: Gateway) -> Iterable[Metric]:
         "When the space on the disk of the recordings was measured; old if the disk hangs",
         (),
         single(space.measured_at_90k / CLOCK_RATE if space else None),
+    )
+    if status.storage is not None:
+        yield from _storage_metrics(status.storage)
+
+
+def _storage_metrics(storage: StorageStatus) -> Iterable[Metric]:
+    """The families ``liveedge_archive_storage_…``, with ``ARCHIVE_URL``."""
+    yield gauge(
+        "archive_storage_reachable", "0 while the object storage fails", (), single(float(storage.is_reachable))
+    )
+    yield gauge(
+        "archive_storage_backlog_segments",
+        "Finished segments that are not in the object storage yet",
+        (),
+        single(storage.backlog_segments),
+    )
+    yield gauge(
+        "archive_storage_backlog_bytes",
+        "Size of the finished segments that are not in the object storage yet",
+        (),
+        single(storage.backlog_bytes),
+    )
+    yield counter("archive_storage_uploaded_bytes", "Bytes uploaded", (), single(storage.bytes_uploaded))
+    yield counter("archive_storage_uploaded_segments", "Segments uploaded", (), single(storage.segments_uploaded))
+    yield counter(
+        "archive_storage_failures",
+        "Requests to the object storage that failed, and uploads that began again",
+        (),
+        single(storage.failures),
+    )
+    yield counter(
+        "archive_storage_deleted_segments",
+        "Segments deleted from the object storage",
+        (),
+        single(storage.objects_deleted),
+    )
+    yield counter(
+        "archive_storage_local_copies_removed",
+        "Files of uploaded segments that were removed from the disk",
+        (),
+        single(storage.local_copies_removed),
+    )
+    yield counter("archive_storage_read_bytes", "Bytes read for playback", (), single(storage.bytes_read))
+    yield gauge(
+        "archive_storage_cache_bytes",
+        "Memory for what was read from the object storage",
+        (),
+        single(storage.cache_bytes),
+    )
+    yield counter(
+        "archive_storage_cache_requests",
+        "Blocks of recordings that were wanted, by whether they were in memory",
+        ("result",),
+        [(("hit",), storage.cache_hits), (("miss",), storage.cache_misses)],
+    )
+    yield counter(
+        "archive_storage_aborted_uploads",
+        "Unfinished uploads of no one that were removed from the object storage",
+        (),
+        single(storage.uploads_aborted),
     )

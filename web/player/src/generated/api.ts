@@ -54,6 +54,8 @@ export interface ArchiveStatus {
   /** of sub streams, by the limit of retention that was reached */
   sub_segments_deleted: Record<string, number> | null;
   clock: ClockStatus | null;
+  /** null without `ARCHIVE_URL` */
+  storage: StorageStatus | null;
 }
 
 /** The gateway's own Socket.IO server. */
@@ -839,6 +841,38 @@ export interface Status {
   cluster: ClusterStatus | null;
   /** why the modules that run for each packet are not compiled; null: they are */
   pure_python: string | null;
+}
+
+/** The object storage of `ARCHIVE_URL`. The counts are since the start. */
+export interface StorageStatus {
+  url: string;
+  /** false also before the first answer */
+  is_reachable: boolean;
+  /** why nothing is uploaded at present, in a sentence */
+  error: string | null;
+  /** finished segments that are not uploaded yet */
+  backlog_segments: number;
+  /** the size of their files */
+  backlog_bytes: number;
+  /** uploads at this moment */
+  uploads: number;
+  parts_uploaded: number;
+  bytes_uploaded: number;
+  segments_uploaded: number;
+  /** requests that failed, and uploads that began again */
+  failures: number;
+  /** recordings that were deleted from the storage */
+  objects_deleted: number;
+  /** unfinished uploads of no one that were removed */
+  uploads_aborted: number;
+  /** files of uploaded segments that were removed from `DATA_DIR` */
+  local_copies_removed: number;
+  /** memory of the cache of what is read from the storage */
+  cache_bytes: number;
+  cache_hits: number;
+  cache_misses: number;
+  /** bytes read from the storage for playback */
+  bytes_read: number;
 }
 
 /** State and viewers of one stream of a camera. Rates are measured, not declared; `null` is not known (yet). */
