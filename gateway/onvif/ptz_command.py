@@ -1,11 +1,15 @@
 """PtzCommand: a movement, as HTTP and Socket.IO take it."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 TIMEOUT_MAX_S = 2.0
 """Of a movement. Over HTTP, and behind an EMS, nobody sees that a client has died: its camera turns no longer."""
+
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML document can have (XML 1.0 §2.2): a camera would take the whole message for broken."""
 
 Share = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 Place = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -34,6 +38,8 @@ class PtzFields(BaseModel):
             raise ValueError(f"{self.action} needs pan, tilt or zoom")
         if self.action == "preset" and self.preset is None:
             raise ValueError("preset needs the token of a preset")
+        if self.preset is not None and _NOT_XML.search(self.preset):
+            raise ValueError("preset has control characters")
         if self.action == "center" and (self.x is None or self.y is None):
             raise ValueError("center needs x and y")
         return self

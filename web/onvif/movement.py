@@ -4,10 +4,11 @@ Rules:
 
 1. A continuous movement ends after its time-out, by a stop of ours: many cameras ignore the time-out that they are
    given. It ends at once when the client that began it goes away.
-2. The newest command counts: a stop does not wait for the movements before it.
+2. The newest command counts: a stop does not wait for the commands before it, and those that wait are not sent. A
+   camera may carry out a command that it was slow to take after the stop: then it is stopped again.
 3. A camera that does not turn by its field of view is turned to a place of its picture by an estimate
    (:data:`~gateway.onvif.ptz.ESTIMATED_FOV`), unless it is zoomed in.
-4. :data:`WAITING_MAX` commands wait for the camera. More are refused: a camera takes a few a second.
+4. :data:`WAITING_MAX` commands wait for the camera, and as many stops. More are refused: a camera takes a few a second.
 """
 
 import asyncio
@@ -39,7 +40,10 @@ class Movement:
         self._end: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
         self._waiting = 0
+        self._stops = 0
         self._newest = 0
+        self._stopped = 0
+        """Commands up to this number are over; rule 2."""
 
     async def state(self) -> PtzState:
         """What the camera can do. Raises :class:`~gateway.errors.LiveedgeError`."""
@@ -61,14 +65,17 @@ class Movement:
 
     async def command(self, command: PtzFields, owner: object) -> None:
         """Carry out a command of a client. Raises :class:`~gateway.errors.LiveedgeError`."""
+        if command.action == "stop":
+            await self._stop_at_once()
+            return
         if self._waiting >= WAITING_MAX:
-            raise UnavailableError("the camera is slower than the commands: send fewer", retry_after_s=1)
+            raise _too_many()
         self._newest += 1
         number = self._newest
         self._waiting += 1
         try:
             async with self._lock:
-                if number != self._newest and command.action == "move":
+                if number <= self._stopped or (number != self._newest and command.action == "move"):
                     return  # rule 2
                 connected, options = await self._known()
                 request = _call(command, connected.profile.token, options)
@@ -81,9 +88,26 @@ class Movement:
                     self._end = asyncio.create_task(self._end_after(command.timeout_s), name="ptz-stop")
                 else:
                     self._owner = None
-                await self._onvif.call(request)
+                try:
+                    await self._onvif.call(request)
+                finally:
+                    if number <= self._stopped:
+                        await self._send_stop()
         finally:
             self._waiting -= 1
+
+    async def _stop_at_once(self) -> None:
+        """A client's stop. Raises :class:`~gateway.errors.LiveedgeError`."""
+        if self._stops >= WAITING_MAX:
+            raise _too_many()
+        self._stops += 1
+        try:
+            self._cancel_end()
+            self._forget()
+            connected, _ = await self._known()
+            await self._onvif.call(ptz.stop(connected.profile.token))
+        finally:
+            self._stops -= 1
 
     async def release(self, owner: object) -> None:
         """The connection of a client has ended; rule 1."""
@@ -133,14 +157,25 @@ class Movement:
         await asyncio.sleep(timeout_s)
         await self._stop()
 
-    async def _stop(self) -> None:
+    def _forget(self) -> None:
+        """All commands so far are over; rule 2."""
         self._owner = None
-        self._newest += 1
+        self._stopped = self._newest
+
+    async def _stop(self) -> None:
+        self._forget()
+        await self._send_stop()
+
+    async def _send_stop(self) -> None:
         for _ in range(STOP_TRIES):
             with contextlib.suppress(LiveedgeError):
                 connected = await self._onvif.connected()
                 await self._onvif.call(ptz.stop(connected.profile.token), 2.0)
                 return
+
+
+def _too_many() -> UnavailableError:
+    return UnavailableError("the camera is slower than the commands: send fewer", retry_after_s=1)
 
 
 def _call(command: PtzFields, token: str, options: PtzOptions) -> Call:
@@ -157,4 +192,4 @@ def _call(command: PtzFields, token: str, options: PtzOptions) -> Call:
         if request is None:
             raise OnvifUnsupportedError("the camera cannot turn to a place of its picture: it has no relative movement")
         return request
-    return ptz.go_home(token) if command.action == "home" else ptz.stop(token)
+    return ptz.go_home(token)

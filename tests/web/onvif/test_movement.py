@@ -122,6 +122,29 @@ async def test_a_movement_that_goes_on_is_not_stopped_by_the_time_of_the_one_bef
     assert [name for name, _ in camera.moves] == ["ContinuousMove"] * 4
 
 
+async def test_a_stop_overtakes_the_commands_of_a_slow_camera_and_is_repeated_after_them(
+    client: Any, camera: OnvifCamera
+) -> None:
+    await client.get(PATH)
+    camera.delays_s["ContinuousMove"] = 0.5
+    first = asyncio.create_task(move(client, action="move", pan=1.0, timeout_s=2.0))
+    await eventually(lambda: camera.asked["ContinuousMove"] == 1, "the camera has the movement")
+    others = [asyncio.create_task(move(client, action="step", pan=0.1)) for _ in range(7)]
+    await asyncio.sleep(0.1)
+    assert await move(client, action="stop") == (204, "")
+    assert camera.moves == [("Stop", camera.moves[0][1])]
+    assert await asyncio.gather(first, *others) == [(204, "")] * 8
+    assert [name for name, _ in camera.moves] == ["Stop", "ContinuousMove", "Stop"]
+
+
+async def test_a_camera_that_takes_a_movement_after_its_time_is_stopped_again(client: Any, camera: OnvifCamera) -> None:
+    await client.get(PATH)
+    camera.delays_s["ContinuousMove"] = 0.5
+    assert (await move(client, action="move", pan=1.0, timeout_s=0.1))[0] == 204
+    await eventually(lambda: [name for name, _ in camera.moves][-1] == "Stop", "it was stopped")
+    assert [name for name, _ in camera.moves][-2] == "ContinuousMove"
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -131,6 +154,7 @@ async def test_a_movement_that_goes_on_is_not_stopped_by_the_time_of_the_one_bef
         {"action": "move", "pan": 1.5},
         {"action": "move", "pan": 0.5, "timeout_s": 2.5},
         {"action": "preset"},
+        {"action": "preset", "preset": "1\x01"},
         {"action": "center", "x": 0.5},
         {"action": "center", "x": 0.5, "y": 1.5},
         {"action": "stop", "other": 1},
