@@ -24,7 +24,7 @@ PULL_S = 20
 """How long a camera may hold an answer back while nothing happens."""
 
 MESSAGES_MAX = 100
-"""Notifications in one answer."""
+"""Notifications that a camera is asked for in one answer. If it sends more, all are read: the last may end a state."""
 
 OPEN_MAX = 64
 """Events of one camera that are open at a time."""
@@ -46,8 +46,9 @@ def create_pull_point() -> Call:
 
 
 def pull_messages(subscription: "Subscription") -> Call:
-    """Wait for notifications, :data:`PULL_S` at most."""
-    body = f"<tev:Timeout>PT{PULL_S}S</tev:Timeout><tev:MessageLimit>{MESSAGES_MAX}</tev:MessageLimit>"
+    """Wait for notifications, :data:`PULL_S` at most, and for a third of a subscription that is a short one."""
+    wait_s = max(1, min(PULL_S, int(subscription.lasts_s / 3)))
+    body = f"<tev:Timeout>PT{wait_s}S</tev:Timeout><tev:MessageLimit>{MESSAGES_MAX}</tev:MessageLimit>"
     return Call(
         Service.EVENTS,
         "PullMessages",
@@ -81,10 +82,14 @@ def unsubscribe(subscription: "Subscription") -> Call:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Where notifications are pulled, and what each message there has in its header (WS-Addressing 1.0 §2.1)."""
+    """Where notifications are pulled, and what each message there has in its header (WS-Addressing 1.0 §2.1).
+
+    ``lasts_s`` is how long the camera keeps it without a renewal: some give less than they were asked for.
+    """
 
     address: str
     parameters: str = ""
+    lasts_s: float = SUBSCRIPTION_S
 
 
 def parse_subscription(answer: Element) -> Subscription:
@@ -95,7 +100,9 @@ def parse_subscription(answer: Element) -> Subscription:
         raise OnvifError("the camera's answer has no subscription")
     parameters = child(reference, "ReferenceParameters")
     written = "".join(_reference(each) for each in parameters) if parameters is not None else ""
-    return Subscription(address, written)
+    began_s, ends_s = _time(text(answer, "CurrentTime")), _time(text(answer, "TerminationTime"))
+    given_s = ends_s - began_s if began_s is not None and ends_s is not None else 0.0
+    return Subscription(address, written, min(given_s, SUBSCRIPTION_S) if given_s > 0 else SUBSCRIPTION_S)
 
 
 def _reference(parameter: Element) -> str:
@@ -117,12 +124,12 @@ class Notice:
 
 
 def parse_notices(answer: Element) -> list[Notice]:
-    """The notifications of an answer, in order. What cannot be read is left out."""
+    """All notifications of an answer, in order. What cannot be read is left out."""
     found: list[Notice] = []
     for each in descendants(answer, "NotificationMessage"):
         message = child(each, "Message", "Message")
         topic = "/".join(part.rpartition(":")[2] for part in text(each, "Topic").split("/"))
-        if message is None or not topic or len(found) >= MESSAGES_MAX:
+        if message is None or not topic:
             continue
         found.append(
             Notice(
@@ -211,6 +218,11 @@ Key = tuple[str, str]
 """Topic and source of a state."""
 
 
+def key_of(notice: Notice) -> Key:
+    """Which state a notification is of."""
+    return notice.topic, "/".join(notice.source.values())[:100]
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What becomes of an event: ``is_active`` begins it, false ends it, ``None`` is a moment."""
@@ -237,7 +249,7 @@ class EventStates:
         label = label_of(notice.topic)
         if label is None or not self._is_own(notice):
             return
-        key = (notice.topic, "/".join(notice.source.values())[:100])
+        key = key_of(notice)
         state, at_s = state_of(notice), _ours(notice.at_s, now_s, clock_offset_s)
         if state is None:
             if notice.operation != "Initialized":

@@ -255,7 +255,7 @@ class OnvifCamera:
         self._extend(name, root)
         for each in self.initial:
             self.messages.put(each)
-        now, end = self.now(), self.now() + timedelta(seconds=60)
+        now, end = self.now(), self.now() + timedelta(seconds=self.subscription_s or 60)
         return (
             "<tev:CreatePullPointSubscriptionResponse><tev:SubscriptionReference><wsa5:Address>"
             f"http://10.0.0.1/onvif/subscription?id={name}</wsa5:Address></tev:SubscriptionReference>"

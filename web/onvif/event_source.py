@@ -5,7 +5,8 @@ Rules:
 1. A connection that is lost is opened again, with growing waits (:mod:`gateway.backoff`). A camera that refuses the
    password is asked again only after half an hour: see :mod:`gateway.onvif.password_tries`.
 2. Events whose camera is away for :data:`LOST_S` end when it was heard last. After a reconnection the camera tells all
-   its states: events that go on stay open, the others end. So do those that an earlier process left open.
+   its states: events that go on stay open, the others end. So do those that an earlier process left open. A state that
+   the camera does not tell among the others, within :data:`LOST_S`, exists no more.
 3. A camera that tells of more than :data:`PER_MINUTE` events a minute is not believed: the rest are dropped and
    counted. Otherwise it could push the events of all others out of the database.
 4. While the index fails, begins and ends wait (:mod:`hls.events.writer`), and the connection to the camera goes on.
@@ -23,7 +24,7 @@ from gateway.errors import LiveedgeError, redact
 from gateway.event import Event, EventFilter, EventOrder
 from gateway.onvif import events as messages
 from gateway.onvif.errors import OnvifError, OnvifLockedError, OnvifUnauthorizedError, OnvifUnsupportedError
-from gateway.onvif.events import SUBSCRIPTION_S, Change, EventStates, Key, Subscription
+from gateway.onvif.events import SUBSCRIPTION_S, Change, EventStates, Key, Subscription, key_of
 from gateway.onvif.soap import Service
 from hls.events.service import EventService
 from hls.events.writer import EventWriter
@@ -42,6 +43,9 @@ REFUSED_S = 1800.0
 
 EMPTY_S = 0.5
 """A camera that holds no answer back is asked at this interval."""
+
+BUSY_S = 0.05
+"""A pause after each faster answer: a camera that tells of thousands of events a second gets its share of the loop."""
 
 CLOCK_S = 600.0
 """How often the clocks are compared."""
@@ -69,6 +73,9 @@ class EventSource:
         self._states = EventStates()
         self._ids: dict[Key, str] = {}
         self._heard_s = 0.0
+        self._untold: set[Key] = set()
+        """Open events whose state the camera has not told since the subscription; rule 2."""
+        self._tells_states = False
         self._is_adopted = False
         self._minute: tuple[int, int] = (0, 0)
         self._clock_at = 0.0
@@ -153,7 +160,8 @@ class EventSource:
                     await self._onvif.call(messages.unsubscribe(subscription), 2.0, subscription.address)
 
     async def _pull(self, subscription: Subscription) -> None:
-        renewed = self._clock.monotonic()
+        began = renewed = self._clock.monotonic()
+        self._untold, self._tells_states = set(self._ids), False
         while True:
             asked = self._clock.monotonic()
             answer = await self._onvif.call(
@@ -163,17 +171,30 @@ class EventSource:
             self._heard_s = now = self._clock.monotonic()
             self.error, self.is_listening = None, True
             for notice in notices:
+                self._untold.discard(key_of(notice))
+                self._tells_states |= notice.operation == "Initialized"
                 for change in self._states.take(notice, self._now_s(), self._onvif.clock_offset_s or 0.0):
                     self._apply(change)
+            if now - began > LOST_S:
+                self._end_untold(now - began)
             await self._write()
             if not notices and now - asked < EMPTY_S:
                 await asyncio.sleep(EMPTY_S)
-            if now - renewed > SUBSCRIPTION_S / 2:
+            elif now - asked < BUSY_S:
+                await asyncio.sleep(BUSY_S)
+            if now - renewed > min(subscription.lasts_s, SUBSCRIPTION_S) / 2:
                 renewed = now
                 await self._renew(subscription)
             if now - self._clock_at > CLOCK_S:
                 self._clock_at = now
                 await self._onvif.read_clock()
+
+    def _end_untold(self, since_s: float) -> None:
+        """Rule 2: end them when the subscription began. A camera that tells no states may still tell their end."""
+        for key in self._untold if self._tells_states else ():
+            self._states.active.discard(key)
+            self._end(key, self._now_s() - since_s)
+        self._untold = set()
 
     async def _renew(self, subscription: Subscription) -> None:
         """Pulling renews it too (Core §9.1.2), and some cameras know no Renew, or refuse it with any fault.

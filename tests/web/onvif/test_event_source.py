@@ -73,16 +73,17 @@ async def test_motion_is_an_event_with_begin_and_end_and_a_line_is_a_moment(
 
 
 async def test_events_go_on_over_a_restart_and_end_if_nothing_is_detected_any_more(
-    camera: OnvifCamera, open_door: Callable[[], Any]
+    camera: OnvifCamera, open_door: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("web.onvif.event_source.LOST_S", 0.5)
     client = await open_door()
-    camera.notify(*MOTION, "true", source="a")
-    camera.notify(*MOTION, "true", source="b")
+    for source in ("a", "b", "c"):
+        camera.notify(*MOTION, "true", source=source)
 
-    async def both() -> bool:
-        return len(await events(client)) == 2
+    async def are_there() -> bool:
+        return len(await events(client)) == 3
 
-    await eventually(both, "two events")
+    await eventually(are_there, "three events")
     await client.close()
     assert camera.subscriptions == {}  # it has unsubscribed
     camera.initial = [
@@ -95,8 +96,32 @@ async def test_events_go_on_over_a_restart_and_end_if_nothing_is_detected_any_mo
     async def one() -> bool:
         return [each["data"]["source"] for each in await events(client) if each["end"] is None] == ["a"]
 
-    await eventually(one, "the event of b has ended")
-    assert len(await events(client)) == 2
+    await eventually(one, "b has ended, and c, of which the camera knows no more")
+    assert len(await events(client)) == 3
+
+
+async def test_a_subscription_that_is_shorter_than_asked_is_renewed_in_time(
+    camera: OnvifCamera, open_door: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera.subscription_s = 2.0
+    await open_door()
+    await eventually(lambda: camera.asked["Renew"] >= 2, "it is renewed")
+    assert camera.asked["CreatePullPointSubscription"] == 1
+
+
+async def test_the_end_of_a_state_counts_however_long_an_answer_is(
+    camera: OnvifCamera, open_door: Callable[[], Any]
+) -> None:
+    client = await open_door()
+    notices = [camera.notify(*LINE, "7", kind="Initialized") for _ in range(150)]
+    begin, end = camera.notify(*MOTION, "true"), camera.notify(*MOTION, "false")
+    camera.messages.queue.clear()
+    camera.messages.put(begin + "".join(notices) + end)
+
+    async def ended() -> bool:
+        return [each["end"] is not None for each in await events(client)] == [True]
+
+    await eventually(ended, "motion has ended")
 
 
 async def test_a_subscription_that_the_camera_forgets_is_made_again(
