@@ -53,6 +53,9 @@ class Index:
     async def hls_before(self, *args: Any) -> Any:
         return self._table.hls_before(*args)
 
+    async def newest_with_sound(self, *args: Any) -> Any:
+        return self._table.newest_with_sound(*args)
+
 
 @dataclass
 class Stream:

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.capture.counters import CaptureCounters
 from gateway.clock import CLOCK_RATE
+from hls.archive.status import StorageStatus
 from hls.live.window import LiveWindow
 from tests.support.eventually import eventually
 from tests.support.serving import GatewayServer
@@ -26,6 +27,7 @@ from tests.support.webhook_receiver import SECRET
 from web.app import create_app
 from web.gateway import GATEWAY
 from web.observability.metrics import METRICS
+from web.observability.metrics.archive import storage_metrics
 from web.settings import load_settings
 
 Client = TestClient[web.Request, web.Application]
@@ -96,6 +98,8 @@ async def test_the_metrics_of_dashboard_and_alerts_exist_and_count(client: Clien
         if line.startswith("# TYPE "):
             _, _, name, kind = line.split()
             known |= {f"{name}{suffix}" for suffix in ("_bucket", "_sum", "_count")} if kind == "histogram" else {name}
+    storage = storage_metrics(StorageStatus(url="s3://bucket", is_reachable=True))  # with ARCHIVE_URL only
+    known |= {sample.name for family in storage for sample in family.samples}
     for file in ("grafana.json", "alerts.yml"):
         asked = names(file)
         assert len(asked) > 5

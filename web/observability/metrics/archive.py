@@ -141,10 +141,10 @@ def archive_metrics(gateway: Gateway) -> Iterable[Metric]:
         single(space.measured_at_90k / CLOCK_RATE if space else None),
     )
     if status.storage is not None:
-        yield from _storage_metrics(status.storage)
+        yield from storage_metrics(status.storage)
 
 
-def _storage_metrics(storage: StorageStatus) -> Iterable[Metric]:
+def storage_metrics(storage: StorageStatus) -> Iterable[Metric]:
     """The families ``liveedge_archive_storage_…``, with ``ARCHIVE_URL``."""
     yield gauge(
         "archive_storage_reachable", "0 while the object storage fails", (), single(float(storage.is_reachable))
