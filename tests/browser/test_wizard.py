@@ -41,7 +41,11 @@ async def test_a_camera_is_found_added_watched_and_moved(
     await wizard.get_by_role("button", name="Search").click()
     await wizard.locator(".devices button").click()
     await wizard.locator("#password").fill(PASSWORD)
-    await wizard.get_by_role("button", name="Show streams").click()
+    show = wizard.get_by_role("button", name="Show streams")
+    background = await show.evaluate("(button) => getComputedStyle(button).backgroundColor")
+    await show.hover()
+    await expect(show).to_have_css("background-color", background)  # what its text can be read on
+    await show.click()
     picture = wizard.locator(".streams img").first
     await expect(picture).to_be_visible()
     assert await picture.evaluate("async (image) => { await image.decode(); return image.naturalWidth; }") > 100

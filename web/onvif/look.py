@@ -8,7 +8,8 @@ Rules:
 3. Pictures are taken one after the other, of the chosen streams first, within :data:`PICTURES_S`: a camera has two to
    four RTSP sessions, and others may use them.
 4. However slow a device is, the report comes: :data:`ASK_S` for what it is, :data:`STREAMS_S` for the addresses of its
-   streams. A stream without an address is in the report, and is not chosen.
+   streams. A stream without an address is in the report, and is not chosen; nor is one that is refused as the sub
+   stream.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from urllib.parse import quote
 
 from gateway.capture.engine import CheckAddress
 from gateway.capture.url import CameraUrl, parse
-from gateway.errors import CameraUnauthorizedError, CaptureError, LiveedgeError, redact
+from gateway.errors import CameraRefusedError, CameraUnauthorizedError, CaptureError, LiveedgeError, redact
 from gateway.onvif import device, media
 from gateway.onvif.device import DeviceInformation, suggested_id
 from gateway.onvif.errors import OnvifError, OnvifUnauthorizedError, OnvifUnreachableError, OnvifUnsupportedError
@@ -68,10 +69,13 @@ async def look_at_onvif(url: str, look: Look) -> DeviceReport:
             raise OnvifUnreachableError(f"{client.host} answers too slowly: what it is took {ASK_S:g} s", 5) from None
         streams = await _streams(client, service, profiles[:STREAMS_MAX])
         has_url = {each.token for each in streams if each.url}
-        chosen = media.choose_streams([each for each in profiles if each.token in has_url])
+        usable = [each for each in profiles if each.token in has_url]
+        chosen = media.choose_streams(usable)
         if look.wants_pictures:
             order = [each.token for pair in chosen for each in pair if each is not None]
-            streams = await _with_pictures(client, service, streams, order, look)
+            streams, refused = await _with_pictures(client, service, streams, order, look)
+            refused -= {main.token for main, _ in chosen}
+            chosen = media.choose_streams([each for each in usable if each.token not in refused])
         return DeviceReport(
             address=client.host,
             onvif_url=str(client.url),
@@ -198,26 +202,31 @@ def with_credentials(url: str, credentials: Credentials | None) -> str:
 
 async def _with_pictures(
     client: OnvifClient, service: Service, streams: Sequence[DeviceStream], order: Sequence[str], look: Look
-) -> list[DeviceStream]:
-    """Rule 3."""
+) -> tuple[list[DeviceStream], set[str]]:
+    """Rule 3. Returns the streams, and the tokens of those that the camera refuses to send."""
     by_token = {each.token: each for each in streams}
     wanted = sorted(by_token, key=lambda token: order.index(token) if token in order else len(order))
     until_s = asyncio.get_running_loop().time() + PICTURES_S
     is_refused = False
+    refused: set[str] = set()
     for token in wanted:
         stream = by_token[token]
         try:
             async with asyncio.timeout_at(until_s):
                 stream = await _from_snapshot(client, service, stream)
                 if stream.picture is None and stream.url and not is_refused:
-                    stream = await _from_rtsp(stream, look, client.device)
+                    stream = await _measured(stream, look, client.device)
         except TimeoutError:
             stream = stream.model_copy(update={"problem": "the device took too long for pictures of all its streams"})
+        except CaptureError as error:
+            if isinstance(error, CameraRefusedError):
+                refused.add(token)
+            stream = stream.model_copy(update={"problem": redact(error)})
         except OnvifError as error:
             is_refused = True
             stream = stream.model_copy(update={"problem": str(error)})
         by_token[token] = stream
-    return [by_token[each.token] for each in streams]
+    return [by_token[each.token] for each in streams], refused
 
 
 async def _from_snapshot(client: OnvifClient, service: Service, stream: DeviceStream) -> DeviceStream:
@@ -233,13 +242,19 @@ async def _from_snapshot(client: OnvifClient, service: Service, stream: DeviceSt
 async def _from_rtsp(stream: DeviceStream, look: Look, device_address: str) -> DeviceStream:
     """Raises :class:`~gateway.onvif.errors.OnvifUnauthorizedError` where the password is refused; rule 1."""
     try:
+        return await _measured(stream, look, device_address)
+    except CaptureError as error:
+        return stream.model_copy(update={"problem": redact(error)})
+
+
+async def _measured(stream: DeviceStream, look: Look, device_address: str) -> DeviceStream:
+    """Raises as :func:`_from_rtsp`, and :class:`~gateway.errors.CaptureError` where there is no picture."""
+    try:
         info, picture = await keyframe(with_credentials(stream.url, look.credentials), look.check)
     except CameraUnauthorizedError as error:
         if look.credentials is not None:
             look.tries.passwords.failed(device_address, look.credentials, look.tries.clock.monotonic())
         raise OnvifUnauthorizedError(f"over RTSP the camera refuses this user: {redact(error)}") from None
-    except CaptureError as error:
-        return stream.model_copy(update={"problem": redact(error)})
     measured = {"codec": info.codec, "width": info.width, "height": info.height}
     return stream.model_copy(
         update={

@@ -64,6 +64,15 @@ async def test_a_stream_without_an_address_is_not_chosen() -> None:
     assert [(each.url, each.sub_url) for each in report.cameras] == [("rtsp://127.0.0.1:554/sub?a=1&b=2", None)]
 
 
+async def test_a_sub_stream_that_the_camera_refuses_is_not_chosen(rtsp_server: RtspServer) -> None:
+    with OnvifCamera(*VIEWER) as camera:
+        at = f"rtsp://10.0.0.1:{rtsp_server.guarded_port}"
+        camera.stream_urls = {"main": f"{at}/cam", "sub": f"{at}/missing"}
+        report = await look_at_onvif(camera.url, look(*VIEWER))
+    assert "404" in (report.streams[1].problem or "")
+    assert [(each.url.endswith("/cam"), each.sub_url) for each in report.cameras] == [(True, None)]
+
+
 async def test_the_report_comes_however_slow_the_device_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("web.onvif.look.STREAMS_S", 0.1)
     with OnvifCamera() as camera:
