@@ -2,8 +2,9 @@
 
 Rules:
 
-1. A connection that is lost is opened again, with growing waits (:mod:`gateway.backoff`). A camera that refuses the
-   password is asked again only after half an hour: see :mod:`gateway.onvif.password_tries`.
+1. A connection that is lost is opened again, with growing waits (:mod:`gateway.backoff`). So is one that the camera
+   refuses after it has told events: its clock may have been set. A camera that refuses the password of a new connection
+   is asked again only after half an hour: see :mod:`gateway.onvif.password_tries`.
 2. Events whose camera is away for :data:`LOST_S` end when it was heard last. After a reconnection the camera tells all
    its states: events that go on stay open, the others end. So do those that an earlier process left open. A state that
    the camera does not tell among the others, within :data:`LOST_S`, exists no more.
@@ -91,7 +92,8 @@ class EventSource:
                 wait_s = CLOCK_S
             except (OnvifUnauthorizedError, OnvifLockedError, OnvifUnsupportedError) as error:
                 self._failed(error)
-                wait_s = REFUSED_S
+                is_new = not self.is_listening or not isinstance(error, OnvifUnauthorizedError)
+                wait_s = REFUSED_S if is_new else backoff.ended(self._clock.monotonic() - began)
             except LiveedgeError as error:
                 self._failed(error)
                 wait_s = backoff.ended(self._clock.monotonic() - began)
@@ -199,14 +201,10 @@ class EventSource:
     async def _renew(self, subscription: Subscription) -> None:
         """Pulling renews it too (Core §9.1.2), and some cameras know no Renew, or refuse it with any fault.
 
-        If it has ended, the next pull says so.
+        If it has ended, or the password is refused, the next pull says so.
         """
-        try:
+        with contextlib.suppress(OnvifError):
             await self._onvif.call(messages.renew(subscription), address=subscription.address)
-        except (OnvifUnauthorizedError, OnvifLockedError):
-            raise
-        except OnvifError:
-            pass
 
     # --- events
 

@@ -139,11 +139,27 @@ async def test_a_subscription_that_the_camera_forgets_is_made_again(
     await eventually(some, "events come")
 
 
-async def test_a_camera_that_refuses_to_renew_goes_on_telling(
+async def test_a_camera_whose_clock_is_set_goes_on_telling(
     camera: OnvifCamera, open_door: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("web.onvif.event_source.RETRY_S", 0.05)
+    client = await open_door()
+    camera.clock_offset_s = 3600.0  # and it refuses what we send with its time of before
+    await eventually(lambda: camera.asked["CreatePullPointSubscription"] == 2, "it has subscribed again")
+    camera.notify(*MOTION, "true")
+
+    async def some() -> Any:
+        return await events(client)
+
+    await eventually(some, "events come")
+
+
+@pytest.mark.parametrize("refusal", ["ter:InvalidArgVal", "ter:NotAuthorized"])
+async def test_a_camera_that_refuses_to_renew_goes_on_telling(
+    camera: OnvifCamera, open_door: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
     monkeypatch.setattr("web.onvif.event_source.SUBSCRIPTION_S", 0)
-    camera.replies["Renew"] = ENVELOPE.format(fault("ter:InvalidArgVal", "no")).encode()
+    camera.replies["Renew"] = ENVELOPE.format(fault(refusal, "no")).encode()
     client = await open_door()
     await eventually(lambda: camera.asked["Renew"] >= 2, "it was asked to renew")
     camera.notify(*MOTION, "true")
