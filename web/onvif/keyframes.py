@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.errors import LiveedgeError
+from gateway.onvif.errors import OnvifError, OnvifLockedError, OnvifUnauthorizedError
 from gateway.onvif.media import set_synchronization_point
 from web.onvif.camera import CameraOnvif
 from web.onvif.sync_points import SyncPoints
@@ -42,7 +43,7 @@ class SyncPointFile:
     async def save(self) -> None:
         """Write the counts."""
         points = (self._points or {}).items()
-        data = json.dumps({name: {"asked": each.asked, "helped": each.helped} for name, each in points}).encode()
+        data = json.dumps({name: {"asked": each.heard, "helped": each.helped} for name, each in points}).encode()
         try:
             await asyncio.to_thread(write_private, self._path, data)
         except OSError as error:
@@ -83,6 +84,8 @@ class KeyframeRequester:
             connected = await self._onvif.connected()
             await self._onvif.call(set_synchronization_point(connected.media, connected.profile.token), CALL_S)
         except LiveedgeError as error:
+            if not isinstance(error, OnvifError) or isinstance(error, OnvifUnauthorizedError | OnvifLockedError):
+                self.points.lost()
             log.info("camera %s: no keyframe by ONVIF: %s", self._camera_id, error, extra={"camera": self._camera_id})
         if self.points.is_useless:
             log.warning(

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from gateway.camera_settings import CameraSettings
+from gateway.clock import SYSTEM_CLOCK
 from gateway.session import SessionState
 from tests.gateway.capture.test_keyframe_requests import pictures
 from tests.support.configured import write
@@ -14,6 +16,9 @@ from tests.support.eventually import eventually
 from tests.support.onvif_camera import OnvifCamera
 from tests.support.rtsp_camera import RtspCamera, sdp, video_section
 from web.gateway import GATEWAY
+from web.onvif.camera import CameraOnvif
+from web.onvif.client import Tries
+from web.onvif.keyframes import KeyframeRequester, SyncPointFile
 from web.onvif.sync_points import EFFECT_S, INTERVAL_S, TRIES, SyncPoints
 
 
@@ -42,6 +47,27 @@ def test_a_camera_that_ignores_it_is_asked_no_more() -> None:
     asked = sum(points.wanted(1.0, number * 100.0) for number in range(TRIES * 2))
     assert asked == TRIES
     assert points.is_useless
+
+
+def test_a_question_that_does_not_reach_the_camera_does_not_count() -> None:
+    points = SyncPoints()
+    for number in range(TRIES * 2):
+        assert points.wanted(1.0, number * 100.0)
+        points.lost()
+        points.wanted(None, number * 100.0 + 1.0)
+    assert (points.heard, points.helped, points.is_useless) == (0, 0, False)
+
+
+async def test_a_camera_whose_onvif_is_away_is_not_taken_for_one_that_ignores_it(tmp_path: Path) -> None:
+    with OnvifCamera() as camera:
+        gone = camera.url
+    settings = CameraSettings.model_validate({"url": "rtsp://127.0.0.1/main", "onvif_url": gone})
+    onvif = CameraOnvif(settings, Tries(), None)
+    keyframes = KeyframeRequester("door", onvif, SyncPointFile(tmp_path), SYSTEM_CLOCK)
+    keyframes.wanted(1.0)
+    file = tmp_path / "onvif-sync-points.json"
+    await eventually(file.exists, "it is kept")
+    assert json.loads(file.read_text()) == {"door": {"asked": 0, "helped": 0}}
 
 
 @pytest.mark.integration
