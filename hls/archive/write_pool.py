@@ -8,9 +8,11 @@ after another, and wakes the loop once for what it has done.
 Rules:
 
 1. Each hand-over starts one more worker, up to ``workers``. On a slow disk the queue is not empty by then, so more of
-   them write at the same time, and a write that hangs holds up no other.
+   them write at the same time.
 2. A caller has one write in the queue at a time: that bounds it. Nothing is dropped.
 3. Results come after :data:`RESULTS_MAX` writes, or when the worker finds no more.
+4. A write that hangs holds up no other: every :data:`LOOK_S` while something is written, the results so far are taken,
+   and another worker starts if writes still wait.
 """
 
 import asyncio
@@ -21,6 +23,9 @@ from typing import Any, TypeVar
 
 RESULTS_MAX = 8
 """How many writes may wait for others before their callers hear of them."""
+
+LOOK_S = 0.1
+"""Longer than a healthy disk takes for all that is due together."""
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -60,9 +65,13 @@ class WritePool:
 
     def __init__(self, executor: Executor, workers: int) -> None:
         self._executor = executor
-        self._idle = workers
+        self._idle = self._workers = workers
         self._waiting: deque[_Write] = deque()
+        self._done: deque[_Write] = deque()
+        """What was written, and whose callers do not know it yet."""
         self._is_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        """Of rule 4."""
 
     async def run(self, function: Callable[[A], T], argument: A) -> T:
         """``function(argument)`` in a worker thread. Returns or raises what it does.
@@ -80,23 +89,31 @@ class WritePool:
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_scheduled = False
         if self._idle and self._waiting:
-            self._idle -= 1
             self._executor.submit(self._work, loop)
+            self._idle -= 1
+        if self._timer is None and self._idle < self._workers:
+            self._timer = loop.call_later(LOOK_S, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Rule 4."""
+        self._timer = None
+        self._tell()
+        self._hand_over(loop)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a worker thread."""
-        done: list[_Write] = []
+        count = 0
         while True:
             try:
                 write = self._waiting.popleft()
             except IndexError:
                 break
             write.run()
-            done.append(write)
-            if len(done) >= RESULTS_MAX:
-                self._call(loop, self._tell, done)
-                done = []
-        self._call(loop, self._finish, loop, done)
+            self._done.append(write)
+            count += 1
+            if count % RESULTS_MAX == 0:
+                self._call(loop, self._tell)
+        self._call(loop, self._finish, loop)
 
     def _call(self, loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: Any) -> None:
         try:
@@ -105,12 +122,12 @@ class WritePool:
             # The loop is closed: nobody waits any more.
             return
 
-    def _finish(self, loop: asyncio.AbstractEventLoop, done: list[_Write]) -> None:
+    def _finish(self, loop: asyncio.AbstractEventLoop) -> None:
         self._idle += 1
-        self._tell(done)
+        self._tell()
         # One that came when the worker had found no more, while no other was idle.
         self._hand_over(loop)
 
-    def _tell(self, done: list[_Write]) -> None:
-        for write in done:
-            write.tell()
+    def _tell(self) -> None:
+        while self._done:
+            self._done.popleft().tell()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hls.archive import write_pool
 from hls.archive.write_pool import RESULTS_MAX, WritePool
 
 WORKERS = 3
@@ -29,7 +30,10 @@ async def executor() -> AsyncIterator[CountingExecutor]:
         yield executor
 
 
-async def test_writes_that_are_due_together_are_handed_over_once(executor: CountingExecutor) -> None:
+async def test_writes_that_are_due_together_are_handed_over_once(
+    executor: CountingExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_pool, "LOOK_S", 60.0)
     pool = WritePool(executor, WORKERS)
     numbers = range(3 * RESULTS_MAX)
     assert await asyncio.gather(*(pool.run(str, number) for number in numbers)) == [*map(str, numbers)]
@@ -55,6 +59,21 @@ async def test_a_write_that_hangs_holds_up_no_other(executor: CountingExecutor) 
     finally:
         go_on.set()
     assert await hanging == 1
+
+
+async def test_a_write_that_hangs_holds_up_none_of_those_that_were_due_with_it(executor: CountingExecutor) -> None:
+    pool = WritePool(executor, WORKERS)
+    go_on = threading.Event()
+    try:
+        before = asyncio.create_task(pool.run(str, 1))
+        hanging = asyncio.create_task(pool.run(go_on.wait, 30.0))
+        after = asyncio.create_task(pool.run(str, 2))
+        async with asyncio.timeout(20):
+            assert (await before, await after) == ("1", "2")
+        assert not hanging.done()
+    finally:
+        go_on.set()
+    assert await hanging
 
 
 async def test_where_all_hang_those_that_wait_are_written_afterwards(executor: CountingExecutor) -> None:
