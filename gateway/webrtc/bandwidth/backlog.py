@@ -16,7 +16,7 @@ Rules:
 from collections import deque
 from collections.abc import Sequence
 
-from gateway.webrtc.bandwidth.sent_packets import PacketGroup
+from gateway.webrtc.bandwidth.sent_packets import ENTRIES_MAX, PacketGroup
 
 LATE_S = 0.12
 MESSAGES = 2
@@ -27,8 +27,8 @@ class Backlog:
     """Of one viewer; see the module's rules."""
 
     def __init__(self) -> None:
-        self._arrived: deque[PacketGroup] = deque()
-        """Those of the last ``LATE_S``."""
+        self._arrived: deque[PacketGroup] = deque(maxlen=ENTRIES_MAX)
+        """Those of the last ``LATE_S``, by a clock that may stand still: the newest are kept."""
         self._late_in_a_row = 0
 
     def add(self, groups: Sequence[PacketGroup], least_delay_s: float) -> None:
@@ -56,5 +56,7 @@ def _bytes_since(began_s: float, group: PacketGroup) -> float:
     """Of a group that arrived evenly from its first packet to its last one."""
     if group.first_arrival_s >= began_s:
         return group.received_bytes
+    if group.last_arrival_s <= began_s:
+        return 0.0
     share = (group.last_arrival_s - began_s) / (group.last_arrival_s - group.first_arrival_s)
     return group.received_bytes * share

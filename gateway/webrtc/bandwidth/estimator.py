@@ -38,7 +38,7 @@ from gateway.webrtc.bandwidth.delay import STANDING_MIN_S, DelayDetector, Usage
 from gateway.webrtc.bandwidth.first_arrivals import FirstArrivals
 from gateway.webrtc.bandwidth.loss import LOSS_GOOD, LOSS_SEVERE, LossDetector, Verdict
 from gateway.webrtc.bandwidth.probing import ProbeController
-from gateway.webrtc.bandwidth.sent_packets import PacketGroup, SentPackets
+from gateway.webrtc.bandwidth.sent_packets import ENTRIES_MAX, PacketGroup, SentPackets
 
 ESTIMATE_MIN_BPS = 64_000
 """With less there is no video, and any network should carry this."""
@@ -77,16 +77,16 @@ BUSY_S = 0.1
 
 
 class ArrivalRate:
-    """The rate at which packets arrive, by the receiver's clock."""
+    """The rate at which packets arrive, by the receiver's clock. That may stand still: the newest entries are kept."""
 
     def __init__(self) -> None:
         self._arrivals: deque[tuple[float, float]] = deque()
-        """Times and bytes of the last ``RATE_WINDOW_S``. At most one for each entry of the sent packets."""
+        """Times and bytes of the last ``RATE_WINDOW_S``, at most ``ENTRIES_MAX``."""
         self._bytes = 0.0
         self._busy: deque[tuple[float, float]] = deque()
         """The same of the last ``BUSY_S``."""
         self._busy_bytes = 0.0
-        self._peaks: deque[tuple[float, float]] = deque()
+        self._peaks: deque[tuple[float, float]] = deque(maxlen=ENTRIES_MAX)
         """Times and rates of busy spans, those that no later one exceeds."""
 
     def add(self, group: PacketGroup) -> None:
@@ -94,11 +94,11 @@ class ArrivalRate:
         at_s = group.last_arrival_s
         self._arrivals.append((at_s, group.received_bytes))
         self._bytes += group.received_bytes
-        while self._arrivals[0][0] < at_s - RATE_WINDOW_S:
+        while self._arrivals[0][0] < at_s - RATE_WINDOW_S or len(self._arrivals) > ENTRIES_MAX:
             self._bytes -= self._arrivals.popleft()[1]
         self._busy.append((at_s, group.received_bytes))
         self._busy_bytes += group.received_bytes
-        while self._busy[0][0] < at_s - BUSY_S:
+        while self._busy[0][0] < at_s - BUSY_S or len(self._busy) > ENTRIES_MAX:
             self._busy_bytes -= self._busy.popleft()[1]
         rate = self._busy_bps(group)
         while self._peaks and self._peaks[-1][1] <= rate:

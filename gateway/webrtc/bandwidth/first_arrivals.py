@@ -73,5 +73,5 @@ class FirstArrivals:
     def _note(self, size: float, arrival_s: float, sent_s: float) -> None:
         """Rule 3."""
         spread_s = arrival_s - sent_s
-        if spread_s >= SPREAD_S and spread_s >= arrival_s / 2:
+        if arrival_s > 0 and spread_s >= SPREAD_S and spread_s >= arrival_s / 2:
             self._rate_bps = 8 * size / arrival_s

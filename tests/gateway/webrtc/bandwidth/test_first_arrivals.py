@@ -46,3 +46,10 @@ def test_one_late_message_is_a_pause_of_the_radio() -> None:
     arrivals.add([group(0.4, 0.41, 0.42, 10)])
     arrivals.add([group(0.5, 0.75, 0.76, 10)])
     assert not arrivals.is_late
+
+
+def test_messages_that_arrive_in_another_order_tell_no_rate() -> None:
+    arrivals = FirstArrivals()
+    arrivals.add([group(0.1, 0.2, 0.2, 5)])
+    arrivals.add([group(0.0, 0.2, 0.2, 5)])
+    assert arrivals.rate_bps is None
