@@ -260,13 +260,21 @@ class Cluster:
         self._wake.set()
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a method of the store in its thread. Raises :class:`~gateway.errors.UnavailableError`."""
-        running = asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
-        done, _ = await asyncio.wait([running], timeout=REQUEST_MAX_S * 2)
-        if not done:
-            self.store.interrupt()
-            raise UnavailableError("the database of the cluster does not answer at present", retry_after_s=5)
-        return await running
+        """Call a method of the store in its thread. Raises :class:`~gateway.errors.UnavailableError`.
+
+        One that has not begun by then is never made.
+        """
+        running = self._executor.submit(function, *arguments)
+        answer = asyncio.wrap_future(running)
+        try:
+            await asyncio.wait([answer], timeout=REQUEST_MAX_S * 2)
+            if not answer.done():
+                running.cancel()
+                self.store.interrupt()
+                raise UnavailableError("the database of the cluster does not answer at present", retry_after_s=5)
+            return await answer
+        finally:
+            answer.cancel()
 
     async def _follow(self) -> None:
         """Do in the gateway what the coordinator has decided."""
