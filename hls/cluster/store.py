@@ -208,9 +208,10 @@ class PostgresStore:
     def owned_by(self, node_name: str) -> int:
         """How many cameras the processes of this name own."""
         is_of = schema.node.c.id == schema.owner.c.node_id
-        mine = select(func.count()).select_from(schema.owner).join(schema.node, is_of)
+        owned = select(func.count()).select_from(schema.owner).join(schema.node, is_of)
+        mine = owned.join(schema.camera, _IS_OF_CAMERA).where(schema.node.c.name == node_name)
         with self.transaction() as connection:
-            return connection.scalar(mine.where(schema.node.c.name == node_name)) or 0
+            return connection.scalar(mine) or 0
 
     # --- the index
 

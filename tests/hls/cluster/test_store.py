@@ -123,6 +123,16 @@ def test_a_claim_waits_for_a_write_of_the_owner_before_it(store: SteppedStore, p
     writer.close()
 
 
+def test_a_node_has_nothing_to_hand_over_of_a_camera_that_was_removed(store: SteppedStore) -> None:
+    for camera_id in CAMERAS:
+        store.set_camera(camera_id)
+        store.renew(NODES[0])
+        assert store.claim(camera_id, NODES[0].id, 0) == 1
+    assert store.owned_by("a") == 2
+    store.remove_camera("door")
+    assert store.owned_by("a") == 1
+
+
 def test_a_store_that_is_no_postgresql_is_refused() -> None:
     with pytest.raises(SettingsError, match="PostgreSQL"):
         PostgresStore("sqlite:///index.db").open()
