@@ -9,7 +9,7 @@ Rules:
 
 1. A camera stays with its owner. A node that joins takes over only what nobody alive owns.
 2. An owner that does not reach the store goes on (:meth:`Coordinator.is_provisional`). It yields as soon as it learns
-   of a higher epoch, from the store or from anybody (:meth:`Coordinator.heard`).
+   of a higher epoch.
 3. Where the first choice does not claim, the next ones do, :data:`NEXT_CHOICE_S` after each other.
 4. A hand-over is make-before-break: the owner names a successor, the successor begins to capture and claims the camera
    when it can be seen, and then the owner yields. One that takes longer than :data:`HAND_OVER_MAX_S` ends without:
@@ -123,13 +123,6 @@ class Coordinator:
         if camera_id in self._preparing:
             self._preparing[camera_id] = True
 
-    def heard(self, camera_id: str, epoch: int) -> None:
-        """Somebody has seen an owner with this epoch."""
-        if epoch > self._seen.get(camera_id, 0):
-            self._seen[camera_id] = epoch
-            if self._owned.get(camera_id, epoch) < epoch:
-                self._yield(camera_id, f"its epoch is {epoch} now")
-
     def answered(self, number: int, answer: View | int | bool | None, now_s: float) -> None:
         """The answer of a request. One to a request that is too old, or that has one already, is ignored."""
         request, sent_s = self._pending.pop(number, (None, 0.0))
@@ -140,8 +133,9 @@ class Coordinator:
                 self._apply(answer, sent_s)
             case Claim(), int() if answer > self._seen.get(request.camera_id, 0):
                 self._own(request.camera_id, answer)
-            case Release(), True:
-                self.heard(request.camera_id, request.epoch + 1)
+            case Release(), True if self._owned.get(request.camera_id) == request.epoch:
+                self._seen[request.camera_id] = request.epoch + 1
+                self._yield(request.camera_id, "no other node took it over in time")
 
     def failed(self, number: int) -> None:
         """A request has failed; whether it had an effect is not known."""

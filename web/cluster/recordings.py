@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from gateway.camera_settings import RenditionName
 from gateway.errors import LiveedgeError
 from hls.archive.index import SegmentIndex
-from hls.archive.segment import Segment
+from hls.archive.segment import Segment, SegmentState
 from web.cluster.service import Cluster
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class SharedIndex:
         for file, segment in batch:
             if self._waiting.get(file) is segment:
                 del self._waiting[file]
-                if segment.state != "growing":
+                if segment.state is not SegmentState.GROWING:
                     self._epochs.pop(file, None)
 
     @property

@@ -80,8 +80,8 @@ def test_an_owner_without_the_store_goes_on_and_yields_to_a_higher_epoch() -> No
     assert owner.coordinator.is_provisional(world.now_s)
     assert camera_id in owner.captured
     assert other.coordinator.owned[camera_id] == epoch + 1
-    owner.coordinator.heard(camera_id, epoch + 1)
-    world.run(0.25)
+    owner.link.is_up = True
+    world.run(3)
     assert camera_id not in owner.captured
 
 

@@ -68,11 +68,6 @@ class Cluster(RuleBasedStateMachine):
     def node_rebalances(self, name: str) -> None:
         self._node(name).coordinator.rebalance()
 
-    @rule(name=names, camera_id=cameras)
-    def peer_tells_the_epoch(self, name: str, camera_id: str) -> None:
-        if camera_id in self.world.store.owners and self._node(name).is_running:
-            self._node(name).coordinator.heard(camera_id, self.world.store.owners[camera_id].epoch)
-
     @rule(camera_id=cameras, sites=st.sampled_from(SITES))
     def camera_is_set(self, camera_id: str, sites: frozenset[str]) -> None:
         self.world.set_camera(camera_id, sites)
