@@ -77,7 +77,8 @@ class RunSound:
     @property
     def is_wanted(self) -> bool:
         """Whether there is no track, and there shall be silence from the next keyframe on."""
-        return self.track is None and self._wanted_sound() is not None
+        wanted = self._wanted_sound() if self.track is None else None
+        return wanted is not None and silence_like(wanted.sample_rate_hz, wanted.channels) is not None
 
     @property
     def is_awaited(self) -> bool:

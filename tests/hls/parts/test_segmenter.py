@@ -1,6 +1,6 @@
 """Parts have a legal length and lose no frame, whatever the camera's time stamps."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import groupby, pairwise
 
@@ -293,3 +293,12 @@ def test_silence_beside_another_stream_is_in_the_playlist_alone_and_stays() -> N
     assert (
         abs(samples / 48_000 - sum(part.duration_90k for part in silent) / CLOCK_RATE) < 2 * 1024 / 48_000
     )  # two runs
+
+
+def test_sound_of_another_stream_of_which_there_can_be_no_silence_changes_nothing() -> None:
+    output = Output()
+    output.segmenter = Segmenter(TARGETS, wanted_sound=lambda: replace(AAC, sample_rate_hz=17_000))
+    for packet in PacketSource(SHAPE, run=1).frames(60, START_90K):
+        output.feed(packet, packet.dts_90k / CLOCK_RATE)
+    assert len(output.segments) > 1
+    assert not any(part.is_discontinuity for part in output.parts)
