@@ -249,7 +249,7 @@ class ClientSession:
             self._advance(method, response, now)
 
     def answer(self, request: Request) -> Response:
-        """Our answer to a request of the server (rule 5)."""
+        """Our answer to a request of the server (rule 7)."""
         if request.method in ("TEARDOWN", "REDIRECT"):
             self.state = State.ENDED
         return answer_to(request)

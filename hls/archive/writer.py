@@ -2,9 +2,8 @@
 
 Theory of operation. The media data of parts go to the disk as LL-HLS serves them, one part or a few of them as a
 fragment, in one write, behind a ``moof`` with the file's own times. The fragment is synced before it is reported. The
-file is a fragmented MP4 while it grows, and
-becomes an ordinary one when :meth:`SegmentWriter.close` writes its index behind the fragments; see
-:mod:`hls.archive.scan` for the two shapes.
+file is a fragmented MP4 while it grows, and becomes an ordinary one when :meth:`SegmentWriter.close` writes its index
+behind the fragments; see :mod:`hls.archive.scan` for the two shapes.
 
 Rules:
 

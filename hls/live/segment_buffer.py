@@ -3,10 +3,10 @@
 Rules (sections of draft-pantos-hls-rfc8216bis):
 
 1. A segment leaves the playlist when ``WINDOW_SEGMENTS`` and ``WINDOW_TARGETS`` remain without it, never below three
-   target durations (§6.2.2). Only after a long outage all leave at once: what is older is no live video.
+   target durations (§6.2.2). While nobody watches, ``UNSENT_SEGMENTS`` and ``UNSENT_TARGETS`` remain. Only after a
+   long outage all leave at once: what is older is no live video.
 2. It then stays available for its own duration plus that of the longest playlist that was sent with it, and its parts
    with it (§6.2.2). Where no playlist was sent with it, nobody knows of it, and it is discarded at once.
-   While nobody watches, the playlist has ``UNSENT_SEGMENTS`` and ``UNSENT_TARGETS``, and grows when somebody does.
 3. The buffer has at most ``max_bytes``: the oldest segment is evicted first, even against rules 1 and 2, and counted.
    The open segment, whose size the target duration limits, and one complete segment always stay.
 """

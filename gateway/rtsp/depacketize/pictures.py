@@ -247,7 +247,7 @@ class PictureAssembler:
         return self._release() if self._picture.has_slices else []
 
     def _drop_oversized(self) -> None:
-        """Rule 7: forget what there is of the picture, and the rest of the NAL unit."""
+        """Rule 8: forget what there is of the picture, and the rest of the NAL unit."""
         self._picture.is_damaged = True
         self._picture.data = bytearray()
         self._trailing = bytearray()

@@ -2,9 +2,9 @@
 
 Nothing is known of a new viewer's network. A whole GOP of 4 Mbit/s, sent at once, fills the queue of a narrow link for
 as long as that queue is: a second with a good router, half a minute with a bad one. So no more than ``FLIGHT_BYTES``
-are under way until the first transport-wide feedback about them, or a pace of the viewer's own (:mod:`gateway.webrtc.
-bandwidth`). This is TCP's initial window (RFC 6928), with a keyframe's size. A viewer without such feedback is sent all
-at once.
+are under way until the first transport-wide feedback about them, or a pace of the viewer's own
+(:mod:`gateway.webrtc.bandwidth`). This is TCP's initial window (RFC 6928), with a keyframe's size. A viewer without
+such feedback is sent all at once.
 """
 
 from gateway.webrtc.rtp.transport_sequence import PacketLog
