@@ -100,6 +100,15 @@ class SegmentBuffer:
         self.expire(now_s)
         return segment
 
+    def beyond(self, boundary_90k: int) -> int:
+        """The number of segments of the playlist that end further than this before its end."""
+        distance_90k = self.duration_90k
+        for index, segment in enumerate(self.segments):
+            distance_90k -= segment.duration_90k
+            if distance_90k <= boundary_90k:
+                return index
+        return 0
+
     def sent(self) -> None:
         """The playlist as it is now is sent to somebody (rule 2)."""
         for segment in self.segments:

@@ -85,7 +85,9 @@ class LiveWindow:
         self._last: LiveSegment | None = None
         """The newest complete segment."""
         self._edge: tuple[int, int, int] | None = None
-        self._rendered: dict[tuple[int, str], playlist.Rendered] = {}
+        self._rendered: dict[int, playlist.Rendered] = {}
+        """The playlists of this version with the newest report, by how many segments they skip."""
+        self._report = ""
         if state is not None:
             self._resume(state)
 
@@ -221,11 +223,15 @@ class LiveWindow:
 
         ``report`` is the line of the camera's other playlist, if there is one (§4.4.5.4).
         """
-        key = (self._skippable() if delta else 0, report)
-        if key not in self._rendered:
-            self._rendered[key] = playlist.Rendered(self._media_text(key[0]) + report)
+        if report != self._report:
+            # While this playlist stands still, the other one goes on.
+            self._report = report
+            self._rendered.clear()
+        skipped = self._skippable() if delta else 0
+        if skipped not in self._rendered:
+            self._rendered[skipped] = playlist.Rendered(self._media_text(skipped) + report)
             self._buffer.sent()
-        return self._rendered[key]
+        return self._rendered[skipped]
 
     def variant(self) -> playlist.Variant | None:
         """The stream's codecs, size and rates; ``None`` before the first complete segment."""
@@ -343,13 +349,7 @@ class LiveWindow:
     def _skippable(self) -> int:
         """The number of segments that lie entirely beyond the skip boundary."""
         assert self.targets is not None
-        boundary_90k = playlist.SKIP_TARGETS * self.targets.target_duration_90k
-        distance_90k = self._buffer.duration_90k
-        for index, segment in enumerate(self._buffer.segments):
-            distance_90k -= segment.duration_90k
-            if distance_90k <= boundary_90k:
-                return index
-        return 0
+        return self._buffer.beyond(playlist.SKIP_TARGETS * self.targets.target_duration_90k)
 
     def _media_text(self, skipped: int) -> str:
         assert self.targets is not None

@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import weakref
 from itertools import pairwise
 
 import pytest
@@ -48,6 +49,14 @@ def test_target_durations_fit_the_camera(frame_90k: int, gop: int, part_target: 
         LiveWindow(START_90K), 1 + 5 * CLOCK_RATE // frame_90k, PacketSource(Shape(frame_90k=frame_90k, gop=gop))
     )
     assert window.targets == TargetDurations(round(part_target * CLOCK_RATE), target)
+
+
+def test_a_playlist_that_stands_still_is_kept_with_the_newest_report_alone() -> None:
+    window = play(LiveWindow(START_90K), 200)
+    before = weakref.ref(window.media_playlist(report="# the other one\n"))
+    assert before() is window.media_playlist(report="# the other one\n")
+    assert window.media_playlist(report="# the other one, a part later\n").body.endswith(b"later\n")
+    assert before() is None
 
 
 @pytest.mark.parametrize(("gop", "target"), [(30, 2), (75, 6), (120, 9), (150, 11), (300, 21), (900, 10)])
