@@ -29,12 +29,13 @@ from typing import ParamSpec, TypeVar
 
 from gateway.backoff import Backoff
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
-from gateway.errors import LiveedgeError
-from hls.archive import activity_table, storage_restore, upload_table
+from gateway.errors import LiveedgeError, StorageError
+from hls.archive import activity_table, upload_table
 from hls.archive.index import SegmentIndex
-from hls.archive.segment import RecordedStream, Segment, SegmentState, SegmentWithFragments, segment_path
+from hls.archive.segment import Segment, SegmentState, SegmentWithFragments, segment_path
 from hls.archive.segment_record import record_key, write_record
 from hls.archive.status import StorageStatus
+from hls.archive.storage_restore import restore
 from hls.archive.table import SegmentTable
 from hls.archive.upload import Begin, Complete, PutPart, Step, Upload, UploadState, key_of, next_step, without_file
 from hls.archive.upload_rate import UploadRate
@@ -54,7 +55,7 @@ PAUSE_MAX_S = 60.0
 """Rule 3."""
 
 REST_S = 10.0
-"""How long a segment rests that cannot be uploaded for a reason of its own."""
+"""How long a segment rests that cannot be uploaded for a reason of its own, or whose upload was forgotten."""
 
 PENDING_MAX = 32
 """Finished segments that are read in one round."""
@@ -129,6 +130,7 @@ class Uploader:
         self._retry_at_s = float("-inf")
         self._enlisted_id = 0
         self._backlog = Backlog(0, 0)
+        self._counted_at_s = float("-inf")
         self._is_known_good = False
         self._is_restored = False
 
@@ -164,6 +166,8 @@ class Uploader:
                         await self._round()
                 except LiveedgeError as error:
                     self._failed(error)
+                except OSError as error:
+                    self._failed(_disk_error(error))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(INTERVAL_S):
                         await self._wanted.wait()
@@ -178,6 +182,9 @@ class Uploader:
 
     async def _count(self) -> None:
         """What waits, also while the storage is away."""
+        if self._clock.monotonic() - self._counted_at_s < INTERVAL_S:
+            return
+        self._counted_at_s = self._clock.monotonic()
         self._enlisted_id = await self._index.call(upload_table.enlist, self._enlisted_id, self._part_size)
         self._backlog = await self._index.call(upload_table.backlog)
 
@@ -186,7 +193,7 @@ class Uploader:
             await self._in_thread(self._store.check)
             self._succeeded()
         if not self._is_restored:
-            await self._restore()
+            await restore(self._store, self._index, self._data_dir, self._executor, self._part_size)
             self._is_restored = True
         if self._sweeping is None or self._sweeping.done():
             self._sweeping = asyncio.create_task(self._sweep(), name="archive-storage-sweep")
@@ -216,23 +223,6 @@ class Uploader:
         """The index was lost, and made again from the files of the disk."""
         self._is_restored, self._enlisted_id = False, 0
 
-    async def _restore(self) -> None:
-        """See :mod:`hls.archive.storage_restore`."""
-        if await self._index.call(upload_table.has_objects):
-            return
-        count, streams = 0, set[RecordedStream]()
-        keys = await self._in_thread(lambda: list(storage_restore.records(self._store)))
-        for key in keys:
-            found = await self._in_thread(storage_restore.read, self._store, key)
-            if found is not None:
-                is_local = await self._in_thread(found.segment.path(self._data_dir).exists)
-                if await storage_restore.add(self._index, found, self._part_size, is_local=is_local):
-                    count += 1
-                    streams.add(found.segment.stream)
-        await storage_restore.renumber(self._index, streams)
-        if count:
-            log.info("archive: %d recordings of the object storage are in the index again", count)
-
     def _is_free(self, key: _Key) -> bool:
         return len(self._turns) < self._turns_max and key not in self._turns and key not in self._resting
 
@@ -254,6 +244,8 @@ class Uploader:
                 self.counts.failures += 1
                 done = Upload(upload.part_size)
                 await self._abort(segment, upload)
+                # A storage that forgets all uploads at once would get them again and again.
+                self._resting[key] = self._clock.monotonic() + REST_S
             if not await self._save(recording, done):
                 await self._delete(segment, done)  # retention deleted it meanwhile
                 return
@@ -376,6 +368,8 @@ class Uploader:
                 self._swept_at_s = self._clock.monotonic()
         except LiveedgeError as error:
             self._failed(error)
+        except OSError as error:
+            self._failed(_disk_error(error))
 
     async def _abort_stale(self) -> None:
         before_s = self._clock.wall_90k() / CLOCK_RATE - STALE_S
@@ -399,11 +393,17 @@ class Uploader:
             log.warning("archive: %s; recording goes on to the disk, and what is missing is uploaded later", error)
         self.error = str(error)
         self.counts.failures += 1
-        self._retry_at_s = self._clock.monotonic() + self._backoff.failed()
+        # Turns that fail together are one failure: each would make the pause longer.
+        if (now_s := self._clock.monotonic()) >= self._retry_at_s:
+            self._retry_at_s = now_s + self._backoff.failed()
 
     async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+
+
+def _disk_error(error: OSError) -> StorageError:
+    return StorageError(f"DATA_DIR cannot be used: {error.strerror}")
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,11 +12,14 @@ import pytest
 
 from gateway.clock import CLOCK_RATE
 from gateway.service import CaptureService
+from hls.archive import storage_restore
 from hls.archive.check import check_archive
-from hls.archive.segment import Segment, SegmentState
+from hls.archive.segment import Segment, SegmentState, SegmentWithFragments
 from hls.archive.service import Archive
 from hls.archive.status import StorageStatus
 from hls.playback.reader import ArchiveReader
+from hls.storage.client import ObjectStore
+from hls.storage.errors import ObjectStoreError, StoreFault
 from tests.hls.archive.test_service import publish, reader_of, settings_for
 from tests.support.eventually import eventually
 from tests.support.ffprobe import decode, ffprobe
@@ -46,6 +50,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make an archive whose recordings go to a storage."""
     monkeypatch.setattr("hls.archive.upload.PART_BYTES", PART_SIZE)
     monkeypatch.setattr("hls.archive.uploader.INTERVAL_S", 0.02)
+    monkeypatch.setattr("hls.archive.uploader.REST_S", 0.1)
     monkeypatch.setattr("hls.archive.local_copies.INTERVAL_S", 0.02)
     monkeypatch.setattr("hls.storage.block_cache.BLOCK_BYTES", BLOCK)
 
@@ -317,7 +322,7 @@ async def test_what_left_the_disk_is_read_from_the_storage(
 
 
 async def test_after_the_disk_is_lost_recordings_are_found_and_played_from_the_storage(
-    s3: S3Server, prefix: str, make: Make, tmp_path: Path
+    s3: S3Server, prefix: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = make(s3.settings(prefix), archive_segment_seconds=2)
     await archive.start()
@@ -329,6 +334,16 @@ async def test_after_the_disk_is_lost_recordings_are_found_and_played_from_the_s
         await archive.close()
     for entry in tmp_path.iterdir():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    reads = chain([False, True], repeat(False))
+
+    def read_or_fail(store: ObjectStore, key: str) -> SegmentWithFragments | None:
+        if next(reads):
+            raise ObjectStoreError(StoreFault.AWAY)
+        return storage_restore_read(store, key)
+
+    # The storage is away for a moment after the first record was read.
+    storage_restore_read = storage_restore.read
+    monkeypatch.setattr(storage_restore, "read", read_or_fail)
     after = make(s3.settings(prefix), archive_segment_seconds=2)
     await after.start()
     reader = reader_of(after)
