@@ -33,20 +33,14 @@ from gateway.webrtc.fanout import CameraFanout
 from gateway.webrtc.media_transport import SrtpConnection
 from gateway.webrtc.rtp import rtcp
 from gateway.webrtc.rtp.audio_sender import AudioSender
-from gateway.webrtc.rtp.packets import HEADER_EXTENSIONS_MAX_BYTES, PacketTemplate, header_extensions, packet_template
 from gateway.webrtc.rtp.sequence_mapping import PacketFormat
 from gateway.webrtc.rtp.srtp import SrtpError
 from gateway.webrtc.rtp.transport_cc import Remb, TransportFeedback
 from gateway.webrtc.rtp.video_sender import VideoSender
-from gateway.webrtc.sdp.negotiation import MID, PLAYOUT_DELAY, TRANSPORT_CC, NegotiatedMedia, NegotiatedSession
+from gateway.webrtc.sdp.negotiation import TRANSPORT_CC, NegotiatedSession
 from gateway.webrtc.sdp.voice import clock_rate_of
+from gateway.webrtc.track_template import track_template
 from gateway.webrtc.voice_reception import VoiceInput
-
-_MID_MAX_BYTES = 16
-"""What a head of one byte can say (RFC 8285 §4.2)."""
-
-PLAYOUT_AT_ONCE = bytes(3)
-"""Minimum and maximum playout delay of zero: show each picture as soon as it is decoded."""
 
 NARROW_S = 6.0
 """How long a network counts as narrow after its limit was lifted: that a small rendition arrives well says nothing of
@@ -110,10 +104,8 @@ class MediaSession:
         tag_bytes = connection.auth_tag_bytes
         self._formats = {
             codec: PacketFormat(
-                _template(each, each.payload_type, tag_bytes),
-                None
-                if each.rtx_payload_type is None
-                else _template(each, each.rtx_payload_type, connection.auth_tag_bytes),
+                track_template(each, each.payload_type, tag_bytes),
+                None if each.rtx_payload_type is None else track_template(each, each.rtx_payload_type, tag_bytes),
             )
             for codec, each in negotiated.video_formats.items()
         }
@@ -165,7 +157,7 @@ class MediaSession:
         if track is None or codec is None:
             return
         sent = self.bandwidth.sent if self._is_audio_bundled else None
-        template = _template(track, track.payload_type, connection.auth_tag_bytes, has_log=sent is not None)
+        template = track_template(track, track.payload_type, connection.auth_tag_bytes, has_log=sent is not None)
         self.audio = AudioSender(connection.outbound, template, self._ssrcs.audio, connection.transport, sent)
         self._audio_connection = connection
         if not self._is_audio_paused:
@@ -345,21 +337,3 @@ class MediaSession:
 def _send(connection: SrtpConnection, compound: bytes) -> None:
     data = connection.outbound.protect_rtcp(compound)
     connection.transport.send(data, len(data))
-
-
-def _template(
-    track: NegotiatedMedia, payload_type: int, auth_tag_bytes: int, *, has_log: bool = True
-) -> PacketTemplate:
-    values: dict[int, bytes] = {}
-    has_sequence = has_log and TRANSPORT_CC in track.extensions
-    if has_sequence:
-        # The first one: the fan-out writes it for each packet.
-        values[track.extensions[TRANSPORT_CC]] = bytes(2)
-    if PLAYOUT_DELAY in track.extensions:
-        values[track.extensions[PLAYOUT_DELAY]] = PLAYOUT_AT_ONCE
-    block, mid = header_extensions(values), track.mid.encode()
-    if MID in track.extensions and 1 <= len(mid) <= _MID_MAX_BYTES:
-        # Without it, the SSRCs of the answer name the section, too.
-        with_mid = header_extensions(values | {track.extensions[MID]: mid})
-        block = with_mid if len(with_mid) <= HEADER_EXTENSIONS_MAX_BYTES else block
-    return packet_template(payload_type, block, auth_tag_bytes, has_transport_sequence=has_sequence)
