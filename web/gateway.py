@@ -53,6 +53,7 @@ from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore
 from web.cluster.recordings import SharedIndex
 from web.cluster.service import Cluster
+from web.cluster.storage import with_own_storage
 from web.descriptors import rtsp_connections_limit
 from web.discontinuity_file import DiscontinuityFile
 from web.kept_windows import KeptWindowFiles
@@ -93,7 +94,10 @@ class Gateway:
             kept=KeptWindowFiles(settings.data_dir, self._is_never_recorded),
         )
         self.archive = Archive(
-            settings, self.service, clock, lambda rendition: self.live.stream(rendition.camera_id, rendition.name)
+            with_own_storage(settings),
+            self.service,
+            clock,
+            lambda rendition: self.live.stream(rendition.camera_id, rendition.name),
         )
         self.shared_index = SharedIndex(self.cluster, self.archive.index) if self.cluster is not None else None
         """``None`` where this gateway is alone."""

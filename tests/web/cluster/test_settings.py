@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.errors import SettingsError
+from web.cluster.storage import with_own_storage
 from web.settings import load_settings
 
 URL = "postgresql+psycopg://liveedge:Hunter2-secret@192.0.2.1/liveedge"
@@ -30,3 +31,11 @@ def test_a_node_has_the_name_of_its_host_and_any_site() -> None:
     assert settings.node_name_or_host
     assert settings.node_sites == []
     assert settings.camera_tables() == {}
+
+
+def test_each_node_keeps_its_recordings_in_a_folder_of_its_own() -> None:
+    """Two nodes may give their files the same names."""
+    settings = load_settings(cluster_url=URL, node_name="a", archive_url="s3://bucket/site/")
+    assert with_own_storage(settings).archive_url == "s3://bucket/site/a"
+    alone = load_settings(archive_url="s3://bucket/site/")
+    assert with_own_storage(alone) is alone
