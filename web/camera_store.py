@@ -14,6 +14,7 @@ Rules:
    without it, cameras would be missing, and the next change would overwrite them.
 5. The API may not set Python classes as engines, or names of files: loading code would be a way to attack the gateway,
    and reading files would show which files exist.
+6. In a cluster, what other nodes changed is read before each change: none undoes what this node does not know yet.
 """
 
 import asyncio
@@ -89,6 +90,7 @@ class CameraStore:
 
     async def add(self, camera_id: str, table: Mapping[str, Any]) -> CameraSettings:
         """Add a camera. Raises ``BadRequestError``, ``ConflictError`` and ``UnavailableError``."""
+        await self.read_again()
         if camera_id in self._changes or self.is_configured(camera_id):
             raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
         if len(self._changes) >= CAMERAS_MAX:
@@ -96,15 +98,19 @@ class CameraStore:
         return await self._change(camera_id, {key: value for key, value in table.items() if value is not None})
 
     async def patch(self, camera_id: str, patch: Mapping[str, Any]) -> CameraSettings:
-        """Change settings of a camera; rule 1. Raises ``BadRequestError`` and ``UnavailableError``."""
+        """Change settings of a camera; rule 1. Raises ``BadRequestError``, ``NotFoundError``, ``UnavailableError``."""
+        await self.read_again()
         before = self._changes.get(camera_id)
         if before is None:
+            if self._cluster is not None:
+                raise NotFoundError(f"there is no camera {camera_id[:64]!r} any more: another node removed it")
             before = {} if self.is_configured(camera_id) else dict(DEMO_TABLES.get(camera_id, {}))
         merged = {key: value for key, value in {**before, **patch}.items() if value is not None}
         return await self._change(camera_id, merged)
 
     async def remove(self, camera_id: str) -> None:
         """Remove a camera. Raises ``ConflictError`` (rule 2), ``NotFoundError`` and ``UnavailableError``."""
+        await self.read_again()
         if self.is_configured(camera_id):
             raise ConflictError(
                 f"camera {camera_id} is configured in liveedge.toml or the environment: remove it there, and the"
