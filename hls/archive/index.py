@@ -77,7 +77,8 @@ class SegmentIndex:
                 raise UnavailableError("the index does not answer at present", retry_after_s=5)
             if not result.done():
                 await asyncio.wait([result], timeout=RUN_MAX_S - WAIT_MAX_S)
-                self.table.interrupt()
+                if not result.done():
+                    self.table.interrupt()
             return await result
         except asyncio.CancelledError:
             result.cancel()
