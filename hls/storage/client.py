@@ -9,8 +9,8 @@ written again. ``bench.s3`` measures it.
 
 Rules:
 
-1. Blocking, and safe to use from several threads. No call lasts longer than :data:`CONNECT_S` and :data:`READ_S` say,
-   twice.
+1. Blocking, and safe to use from several threads. No connection is waited for longer than :data:`CONNECT_S`, and
+   nothing that is sent or received on it longer than :data:`READ_S`; a request is tried twice.
 2. The server checks each body that it gets against its MD5 (RFC 1864), which every S3 server does.
 3. Every method raises :class:`~hls.storage.errors.ObjectStoreError`, as text that has no secret.
 """

@@ -30,7 +30,12 @@ def cluster_metrics(cluster: Cluster | None, index: SharedIndex | None) -> Itera
         "cluster_requests_failed", "Requests to the database without an answer", (), single(cluster.requests_failed)
     )
     yield gauge("cluster_index_waiting", "Files that the shared index does not have yet", (), single(index.waiting))
-    yield counter("cluster_index_dropped", "Files that wait for the next start", (), single(index.dropped))
+    yield counter(
+        "cluster_index_dropped",
+        "Files too many to wait, of which the shared index has no news",
+        (),
+        single(index.dropped),
+    )
     yield counter(
         "cluster_index_spares", "Times that a file was written as that of a former owner", (), single(index.spares)
     )
