@@ -27,14 +27,11 @@ PART_BYTES = 5 * 1024 * 1024
 """The smallest part that S3 has (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html). What is lost without the
 disk is less than that."""
 
-PARTS_MAX = 10_000
-"""As above."""
-
 _ROOT = Path()
 
 LONG_SEGMENT_S = 3600
 LONG_PART_BYTES = 32 * 1024 * 1024
-"""For files that may become longer: a day at 29 Mbit/s has 10,000 of these parts."""
+"""For files that may become longer: a day at 29 Mbit/s has 10,000 of these parts, and an object of S3 has no more."""
 
 
 class UploadState(StrEnum):

@@ -104,11 +104,6 @@ class ProbeController:
         self._last_arrival_s = 0.0
         self._is_complete = False
 
-    @property
-    def is_probing(self) -> bool:
-        """Whether a probe is being sent, or its result is awaited."""
-        return self._probe is not None
-
     def next(self, now: float, estimate_bps: float | None) -> Probe | None:
         """The probe to send now, if there is one to send. :meth:`sent` must be called when that is done."""
         wanted = self.wanted_bps
