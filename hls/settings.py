@@ -180,12 +180,14 @@ class ObjectStorageSettings(SettingsGroup):
     archive_access_key_id: OptionalSecret = setting(
         None,
         unset="the credentials that AWS tools find: environment, files, the role of the machine",
+        example="liveedge",
         help="access key of the S3 server; goes with `ARCHIVE_SECRET_ACCESS_KEY`",
         applies=Applies.RESTART,
     )
     archive_secret_access_key: OptionalSecret = setting(
         None,
         unset="as `ARCHIVE_ACCESS_KEY_ID`",
+        example="a-secret-of-the-s3-server",
         help="secret key of the S3 server",
         applies=Applies.RESTART,
     )
@@ -217,6 +219,7 @@ class ObjectStorageSettings(SettingsGroup):
         ge=10_000,
         unit="bytes/s",
         unset="no limit",
+        example=5_000_000,
         help="limit of all uploads together. Below the bit rate of the cameras, uploads fall behind for ever",
         applies=Applies.RESTART,
     )

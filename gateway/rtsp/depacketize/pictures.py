@@ -45,6 +45,9 @@ PICTURE_MAX_BYTES = 16 * 1024 * 1024
 SETS_MAX = 256
 """Parameter sets of one picture that are kept: more cannot be named (H.264 §7.4.2.2)."""
 
+SET_MAX_BYTES = 4096
+"""Four times what a set with all that it may say takes; what is larger is none."""
+
 RECOVERY_POINTS = 2
 """Recovery points since the last IDR after which they count as keyframes, rule 6."""
 
@@ -205,7 +208,7 @@ class PictureAssembler:
             self._syntax.learn(unit)
             self._has_sets = True
             sets = self._trailing_sets if self._into_trailing else self._picture.sets
-            if len(sets) < SETS_MAX:
+            if len(sets) < SETS_MAX and len(unit) <= SET_MAX_BYTES:
                 sets.append(unit)
         return [frame for unit in more for frame in self.unit(unit, self._open_time)]
 

