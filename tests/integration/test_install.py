@@ -37,8 +37,8 @@ def test_the_example_has_every_setting_and_can_be_loaded(tmp_path: Path, monkeyp
     # The one file that is read when settings are.
     everything.write_text(text.replace("/etc/liveedge/broker-ca.pem", str(self_signed(tmp_path))))
     assert set(tomllib.loads(everything.read_text())) == set(Settings.model_fields)
-    # With a cluster, its database has the cameras.
-    everything.write_text(re.sub(r"(?m)^cluster_url.*$", "", everything.read_text()))
+    # In a cluster, its database has the cameras.
+    everything.write_text(re.sub(r"(?m)^(cluster|node)_.*$", "", everything.read_text()))
     monkeypatch.setenv("LIVEEDGE_CONFIG", str(everything))
     assert list(load_settings().camera_settings()) == ["door", "yard", "default"]
 
