@@ -50,7 +50,7 @@ def test_the_example_has_every_setting_and_can_be_loaded(tmp_path: Path, monkeyp
 def test_the_steps_of_the_image_work_without_docker() -> None:
     # What is compiled takes a minute, and is that of the environment of these tests: see tests/test_compiled.py.
     environment = {**os.environ, "LIVEEDGE_COMPILE": "no"}
-    command = [sys.executable, ROOT / "scripts" / "check-dockerfile"]
+    command = [sys.executable, str(ROOT / "scripts" / "check-dockerfile")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "HEALTHCHECK passes" in done.stdout

@@ -36,7 +36,7 @@ class CameraSettings {
     this.recordSub = choice(RECORD_SUB, camera.record_sub);
     const form = h(
       "form",
-      { class: "camera" },
+      { class: "camera settings" },
       field("cameraName", this.name),
       field("mainAddress", this.url, t("nowAt", { url: camera.rtsp_url })),
       field("subAddress", this.subUrl, camera.sub ? t("nowAt", { url: camera.sub.rtsp_url }) : t("noSubStream")),
@@ -59,7 +59,7 @@ class CameraSettings {
         h("h2", {}, title),
         h("button", { class: "icon", "aria-label": t("close"), title: t("close") }, icon("close")),
       ),
-      form,
+      h("div", { class: "content" }, form),
       this.error,
       h(
         "div",
