@@ -217,10 +217,10 @@ class Coordinator:
         elif sent_s - self._view_s >= EXPIRY_S:
             self._claims_from_s = sent_s + RETURN_S
         self._view, self._view_s = view, sent_s
-        asked = view.nodes[self._node.id]
-        if asked.is_drain_wanted:
+        asked = view.nodes.get(self._node.id)  # None: its lease has ended before the view was read
+        if asked is not None and asked.is_drain_wanted:
             self.drain()
-        if asked.rebalances > self._rebalances:
+        if asked is not None and asked.rebalances > self._rebalances:
             self._rebalances = asked.rebalances
             self.rebalance()
         for camera_id in [*self._owned, *self._preparing]:

@@ -2,8 +2,9 @@
 
 from collections import Counter
 
+from gateway.cluster.actions import Renew
 from gateway.cluster.coordinator import Coordinator
-from gateway.cluster.model import Node
+from gateway.cluster.model import Node, View
 from gateway.cluster.placement import ranked
 from tests.support.cluster_world import World
 
@@ -157,3 +158,11 @@ def test_the_answers_of_a_paused_process_are_too_old() -> None:
     coordinator.answered(renew.number, view, 10.0)  # type: ignore[union-attr]
     assert coordinator.is_provisional(10.0)
     assert not coordinator.view.cameras
+
+
+def test_a_view_without_the_node_itself_ends_nothing() -> None:
+    coordinator = Coordinator(Node("1", "a"))
+    [renew] = coordinator.step(0.0)
+    assert isinstance(renew, Renew)
+    coordinator.answered(renew.number, View(cameras={"door": frozenset()}), 1.0)
+    assert [type(action) for action in coordinator.step(2.0)] == [Renew]
