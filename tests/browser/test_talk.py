@@ -91,6 +91,7 @@ async def test_a_camera_hears_the_button_that_is_held(
 
         other = await context.new_page()
         await embed(other, gateway.url, "talk controls", name)
+        await other.wait_for_selector(BUTTON)
         await other.focus(BUTTON)
         await other.keyboard.down("Enter")
         await talking(other, "Somebody else is talking")
