@@ -13,12 +13,10 @@ and none of those that it does, it is taken for the format that is expected: tha
 A camera that sets the padding bit without padding would lose the ends of its packets: once a packet has none, the bit
 of its source means nothing.
 
-Over TCP, sequence numbers that miss packets all the time say nothing: TCP loses none, and no picture would be left. Nor
-do those of a camera that counts the packets of all its tracks together.
+Over TCP, a gap in the sequence numbers is a loss only where :mod:`gateway.rtsp.sequence_trust` says so.
 """
 
 import secrets
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -36,6 +34,7 @@ from gateway.rtsp.rtp import (
     TimestampUnwrapper,
     parse_header,
 )
+from gateway.rtsp.sequence_trust import SequenceTrust
 
 SOURCE_SILENT_S = 2.0
 """A source that returns so soon after another one has followed it has not ended, in seconds: the camera sends two at
@@ -52,15 +51,6 @@ UNKNOWN_PACKETS, UNKNOWN_FIRST_PACKETS = 32, 8
 
 DYNAMIC_TYPE = 96
 """The first payload type that has no meaning of its own (RFC 3551 §6)."""
-
-GAPS_MAX, GAPS_PACKETS = 32, 96
-"""So many gaps in so many packets: the sequence numbers say nothing. They do again after a gap that follows…"""
-
-TRUSTED_PACKETS = 1000
-"""…so many packets without one."""
-
-SHARED_GAPS = 8
-"""Gaps in a row that are as large as what other tracks have received in between: they are no chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +112,9 @@ class ReceivedTrack:
         self._first_sequence = first_sequence
         self._is_reordered = is_reordered
         self._recent = RecentPackets()
-        self._gaps: deque[int] = deque(maxlen=GAPS_MAX)
-        """How many packets had been received at each of the newest gaps."""
-        self._has_numbers = True
-        """Whether gaps in the sequence numbers are losses."""
+        self._trust = SequenceTrust()
         self.received_elsewhere: Callable[[], int] = lambda: 0
         """How many packets the other tracks of the session have received."""
-        self._elsewhere = self._shared_gaps = 0
 
     @property
     def invalid(self) -> int:
@@ -178,8 +164,10 @@ class ReceivedTrack:
         if self._reorder is None:
             if not self._recent.is_new(packet, is_ahead=self._sequence.is_ahead):
                 return
-            if missing:
-                missing *= self._are_numbers_right(missing)
+            if missing or not self._sequence.is_ahead:
+                missing *= self._trust.are_right(
+                    missing, self._sequence.total, self.received_elsewhere(), is_ahead=self._sequence.is_ahead
+                )
             self.lost += missing
             self._depacketize(packet, header, missing, now)
             return
@@ -225,7 +213,7 @@ class ReceivedTrack:
                 self._former is not None and self._former[0] == ssrc and now - self._former[1] < SOURCE_SILENT_S
             )
             self._former = (self._ssrc, now)
-            self._sequence = SequenceCounter(self._format.clock_rate)
+            self._sequence = SequenceCounter(self._format.clock_rate, self._sequence.total)
             if self._reorder is not None:
                 self._reorder = ReorderBuffer()
         self._ssrc = ssrc
@@ -266,22 +254,6 @@ class ReceivedTrack:
             return False
         self._format, self._other_packets = replace(self._format, payload_type=payload_type), 0
         return True
-
-    def _are_numbers_right(self, missing: int) -> bool:
-        """Whether a gap in the sequence numbers is a loss."""
-        before, self._elsewhere = self._elsewhere, self.received_elsewhere()
-        self._shared_gaps = self._shared_gaps + 1 if self._elsewhere - before == missing else 0
-        received = self._sequence.received
-        gaps = self._gaps
-        since = received - gaps[-1] if gaps else received
-        gaps.append(received)
-        if not self._has_numbers:
-            self._has_numbers = since >= TRUSTED_PACKETS
-        elif self._shared_gaps >= SHARED_GAPS:
-            self._has_numbers = False
-        elif len(gaps) == GAPS_MAX:
-            self._has_numbers = received - gaps[0] > GAPS_PACKETS
-        return self._has_numbers
 
     def _is_interspersed(self, header: RtpHeader) -> bool:
         """Whether a packet of another type has a sequence number of this track."""

@@ -150,8 +150,10 @@ def _mark(packet: memoryview) -> tuple[int, bytes, bytes]:
 class SequenceCounter:
     """What receiver reports say of one source (RFC 3550 §A.1, §A.3, §A.8)."""
 
-    def __init__(self, clock_rate: int) -> None:
+    def __init__(self, clock_rate: int, before: int = 0) -> None:
+        """``before`` is the :attr:`total` of the source before this one."""
         self._clock_rate = clock_rate
+        self._before = before
         self._base = 0
         self._highest: int | None = None
         self._expected_before = 0
@@ -171,6 +173,11 @@ class SequenceCounter:
     def extended_highest(self) -> int:
         """The highest sequence number, with the number of wraps in the upper 16 bits; 0 before the first packet."""
         return self._highest or 0
+
+    @property
+    def total(self) -> int:
+        """Packets that came, those of earlier sequences and sources included."""
+        return self._before + self.received
 
     @property
     def expected(self) -> int:
@@ -200,6 +207,7 @@ class SequenceCounter:
                 since = (timestamp - (self._timestamp or 0)) % TIMESTAMP_MODULUS
                 missing = 0 if since < GOES_ON_S * self._clock_rate else 1
                 self._base = self._highest = sequence
+                self._before += self.received
                 self.received = self._expected_before = self._received_before = 0
                 self.is_ahead = False
             else:

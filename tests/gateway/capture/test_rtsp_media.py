@@ -36,8 +36,8 @@ def test_loss_is_counted_over_a_change_of_source() -> None:
         counters = CaptureCounters()
         into = media(counters, is_reordered=is_reordered)
         for ssrc in (7, 8):
-            feed(into, [Payload(b"\x65\x88", 0)], ssrc=ssrc)
-            feed(into, [Payload(b"\x41\x88", 1)], first=3, ssrc=ssrc)
+            feed(into, [Payload(b"\x65\x88", 0), Payload(b"\x41\x88", 1)], ssrc=ssrc)
+            feed(into, [Payload(b"\x41\x88", 2)], first=4, ssrc=ssrc)
             into.expire(1.0)
         into.count()
         assert counters.rtp_packets_lost == 4
