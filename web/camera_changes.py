@@ -77,16 +77,20 @@ class CameraParts:
         await self.detections.remove_camera(camera_id)
         await self.service.remove_camera(camera_id)
         self.event_recording.remove_camera(camera_id)
-        await self.webrtc.close_camera(camera_id, _REMOVED)
-        await self.whip.close_camera(camera_id, _REMOVED)
-        await self.talk.close_camera(camera_id, _REMOVED)
-        self.rtsp.close_camera(camera_id, _REMOVED)
+        await self.end_clients(camera_id, _REMOVED)
         await self.archive.remove_camera(camera_id)
         await self.live.remove_camera(camera_id)
         try:
             await self.events.end_open(camera_id)
         except LiveedgeError as error:
             log.warning("camera %s: its open events could not be ended: %s", camera_id, error)
+
+    async def end_clients(self, camera_id: str, reason: str) -> None:
+        """End the connections of all who watch a camera, publish it or talk to it."""
+        await self.webrtc.close_camera(camera_id, reason)
+        await self.whip.close_camera(camera_id, reason)
+        await self.talk.close_camera(camera_id, reason)
+        self.rtsp.close_camera(camera_id, reason)
 
     async def _set(self, camera: Camera) -> None:
         await self.event_recording.set_camera(camera)

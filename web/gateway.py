@@ -25,7 +25,7 @@ from gateway.capture.engine import CheckAddress
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
 from gateway.config.field import Applies, names_changed, with_values
 from gateway.detect import detector_factory
-from gateway.errors import redact
+from gateway.errors import UnavailableError, redact
 from gateway.forward.service import ForwardService
 from gateway.rtsp_server.server import RtspServer
 from gateway.service import CaptureService
@@ -152,22 +152,20 @@ class Gateway:
         ``SettingsError`` from the first prevents the reload."""
         self.problem_sources: list[Callable[[], Iterable[Any]]] = []
         """Findings for :mod:`web.observability.health` of parts that the gateway does not own."""
-        self.changes = CameraChanges(
-            self.camera_store,
-            CameraParts(
-                service=self.service,
-                live=self.live,
-                archive=self.archive,
-                events=self.events,
-                event_recording=self.event_recording,
-                detections=self.detections,
-                webrtc=self.webrtc,
-                whip=self.whip,
-                talk=self.talk,
-                rtsp=self.rtsp,
-                forward=self.forward,
-            ),
+        self._parts = CameraParts(
+            service=self.service,
+            live=self.live,
+            archive=self.archive,
+            events=self.events,
+            event_recording=self.event_recording,
+            detections=self.detections,
+            webrtc=self.webrtc,
+            whip=self.whip,
+            talk=self.talk,
+            rtsp=self.rtsp,
+            forward=self.forward,
         )
+        self.changes = CameraChanges(self.camera_store, self._parts)
 
     async def start(self) -> None:
         """Recover the archive, open the ports, start the capture. Raises a ``LiveedgeError`` with the reason."""
@@ -276,6 +274,11 @@ class Gateway:
         if self.cluster is not None:
             await self.cluster.drain()
 
+    def require_owned(self, camera_id: str) -> None:
+        """Raise ``UnavailableError`` for a camera that another node captures: who publishes it or talks goes there."""
+        if self.cluster is not None and (why := self.cluster.elsewhere(camera_id)) is not None:
+            raise UnavailableError(why, retry_after_s=2)
+
     def _has_pictures(self, camera_id: str) -> bool:
         camera = self.service.cameras.get(camera_id)
         return camera is None or not camera.is_wanted or camera.main.has_pictures
@@ -286,7 +289,7 @@ class Gateway:
         if camera is not None:
             await camera.owner_changed()
             if self.cluster is not None and (why := self.cluster.elsewhere(camera_id)) is not None:
-                await self.webrtc.close_camera(camera_id, why)
+                await self._parts.end_clients(camera_id, why)
 
     async def _follow_cluster(self) -> None:
         """Some node changed the cameras of the cluster."""

@@ -152,6 +152,10 @@ class Coordinator:
             self._ask(Renew(self._next(), self._node), now_s)
         if self._view_s is not None and now_s - self._view_s <= REQUEST_MAX_S:
             self._decide(now_s)
+        return self.take()
+
+    def take(self) -> list[Action]:
+        """What is to be done now, without a new decision."""
         actions, self._orders = self._orders, []
         return actions
 

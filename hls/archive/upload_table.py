@@ -93,17 +93,22 @@ def has_objects(database: Database) -> bool:
         return connection.scalar(query) is not None
 
 
-def enlist(database: Database, after_id: int, part_size: int) -> int:
-    """Give each segment an upload whose row is newer than ``after_id`` and that has none. Returns the newest id."""
+def enlist(database: Database, after_id: int, part_size: int, limit: int) -> int:
+    """Give each segment an upload whose row is newer than ``after_id`` and that has none.
+
+    Looks at ``limit`` rows, so that a large archive is no long transaction. Returns the id of the newest of them, which
+    is ``after_id`` where there are none.
+    """
     table = schema.segment.c
     known = select(_TABLE.segment_id).where(_TABLE.segment_id == table.id).exists()
-    new = select(table.id).where(table.id > after_id, ~known, table.state != SegmentState.DELETING.value)
+    looked_at = select(table.id, known, table.state).where(table.id > after_id).order_by(table.id).limit(limit)
     values = _to_row(Upload(part_size))
     with database.transaction() as connection:
-        newest: int = connection.scalar(select(func.max(table.id))) or 0
-        if ids := list(connection.scalars(new)):
-            connection.execute(insert(schema.upload), [{"segment_id": row_id, **values} for row_id in ids])
-    return newest
+        rows = connection.execute(looked_at).all()
+        new = [row_id for row_id, is_known, state in rows if not is_known and state != SegmentState.DELETING.value]
+        if new:
+            connection.execute(insert(schema.upload), [{"segment_id": row_id, **values} for row_id in new])
+    return rows[-1][0] if rows else after_id
 
 
 def pending(database: Database, limit: int) -> list[SegmentUpload]:

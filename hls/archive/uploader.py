@@ -15,6 +15,8 @@ Rules:
    of the file.
 5. An upload that the storage has forgotten begins again, from the disk.
 6. Where the file is lost, the object is made of the parts that the storage has.
+7. What fails for a reason that nobody expected is logged at once, told as the error of the storage, and tried again
+   less and less often, as by rule 3. A segment that fails so alone rests, and the others go on.
 """
 
 import asyncio
@@ -56,6 +58,9 @@ PAUSE_MAX_S = 60.0
 
 REST_S = 10.0
 """How long a segment rests that cannot be uploaded for a reason of its own, or whose upload was forgotten."""
+
+ENLISTED_MAX = 1000
+"""Segments that are given an upload in one transaction, when ``ARCHIVE_URL`` is set for the first time."""
 
 PENDING_MAX = 32
 """Finished segments that are read in one round."""
@@ -168,6 +173,8 @@ class Uploader:
                     self._failed(error)
                 except OSError as error:
                     self._failed(_disk_error(error))
+                except Exception as error:
+                    self._unexpected("the object storage", error)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(INTERVAL_S):
                         await self._wanted.wait()
@@ -185,7 +192,12 @@ class Uploader:
         if self._clock.monotonic() - self._counted_at_s < INTERVAL_S:
             return
         self._counted_at_s = self._clock.monotonic()
-        self._enlisted_id = await self._index.call(upload_table.enlist, self._enlisted_id, self._part_size)
+        before_id = -1
+        while self._enlisted_id != before_id:
+            # Each batch is a call: what is recorded meanwhile is written between them.
+            before_id = self._enlisted_id
+            arguments = before_id, self._part_size, ENLISTED_MAX
+            self._enlisted_id = await self._index.call(upload_table.enlist, *arguments)
         self._backlog = await self._index.call(upload_table.backlog)
 
     async def _round(self) -> None:
@@ -257,6 +269,9 @@ class Uploader:
         except (LiveedgeError, OSError) as error:
             log.warning("archive: %s of camera %s is not uploaded yet: %s", segment.name, segment.camera_id, error)
             self._resting[key] = self._clock.monotonic() + REST_S
+        except Exception as error:
+            self._unexpected(f"{segment.name} of camera {segment.camera_id}", error)
+            self._resting[key] = self._clock.monotonic() + PAUSE_MAX_S
         finally:
             del self._turns[key]
             self._wanted.set()
@@ -370,6 +385,8 @@ class Uploader:
             self._failed(error)
         except OSError as error:
             self._failed(_disk_error(error))
+        except Exception as error:
+            self._unexpected("deleting in the object storage", error)
 
     async def _abort_stale(self) -> None:
         before_s = self._clock.wall_90k() / CLOCK_RATE - STALE_S
@@ -396,6 +413,11 @@ class Uploader:
         # Turns that fail together are one failure: each would make the pause longer.
         if (now_s := self._clock.monotonic()) >= self._retry_at_s:
             self._retry_at_s = now_s + self._backoff.failed()
+
+    def _unexpected(self, what: str, error: Exception) -> None:
+        """Rule 7. The exception itself is for the log alone: it may have secrets."""
+        log.error("archive: %s: an unexpected error", what, exc_info=error)
+        self._failed(StorageError(f"{what}: an internal error, {type(error).__name__}; the log says more"))
 
     async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         loop = asyncio.get_running_loop()

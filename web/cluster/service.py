@@ -3,9 +3,10 @@
 Rules:
 
 1. The gateway never waits for the database here: what is captured and recorded goes on while it is away.
-2. All requests to the database run in one thread, one after the other. One that has waited too long is not made any
-   more, and one that is not answered is given up.
+2. Requests to the database run in three threads (:mod:`web.cluster.database_thread`): renewals of the lease wait for
+   nothing else, and claims not for the index. A request that has waited too long is not made any more.
 3. A node captures what it owns, and what is handed over to it. No viewer makes it capture another camera.
+4. An unexpected exception is logged at once, told as a problem, and ends none of the tasks (:mod:`web.cluster.faults`).
 """
 
 import asyncio
@@ -14,20 +15,22 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from gateway.cluster.actions import Own, Prepare, Request, Yield
+from gateway.cluster.actions import Action, Own, Prepare, Renew, Request, Yield
 from gateway.cluster.coordinator import Coordinator
 from gateway.cluster.model import REQUEST_MAX_S, Node
 from gateway.cluster.store import ask
 from gateway.config.field import split_commas
-from gateway.errors import LiveedgeError, SettingsError, StorageError, UnavailableError
+from gateway.errors import LiveedgeError, SettingsError, StorageError
+from web.cluster.database_thread import DatabaseThread
+from web.cluster.faults import Faults
 from web.cluster.settings import ClusterSettings
 from web.cluster.status import ClusterStatus, NodeStatus
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 STEP_S = 0.25
@@ -49,9 +52,6 @@ class Cluster:
     """
 
     def __init__(self, settings: ClusterSettings) -> None:
-        # Here, because a gateway that is alone needs no dialect of PostgreSQL: 3 MB.
-        from hls.cluster.store import PostgresStore
-
         assert settings.cluster_url is not None
         name = settings.node_name_or_host
         node = Node(
@@ -70,8 +70,13 @@ class Cluster:
         """Why the database does not answer; ``None`` while it does."""
         self.takeovers = 0
         """Cameras that this node began to capture as their owner."""
-        self.store = PostgresStore(settings.cluster_url.get_secret_value())
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="cluster")
+        self.faults = Faults()
+        url = settings.cluster_url.get_secret_value()
+        self._thread = DatabaseThread(url, "cluster")
+        self._lease_thread = DatabaseThread(url, "cluster-lease")
+        self._claim_thread = DatabaseThread(url, "cluster-claims")
+        self.store = self._thread.store
+        """For :meth:`call`."""
         self._captured: set[str] = set()
         self._wake = asyncio.Event()
         self._stepped = asyncio.Event()
@@ -113,6 +118,7 @@ class Cluster:
             ready=self.is_ready,
             provisional=self.is_provisional,
             error=self.error,
+            fault=self.faults.message,
             owned=dict(self.coordinator.owned),
             owners={key: owner.name if owner is not None else None for key, owner in owners.items()},
             nodes=[
@@ -132,8 +138,9 @@ class Cluster:
     def open(self) -> dict[str, dict[str, Any]]:
         """Connect; returns the tables of the cameras. Blocking. Raises :class:`~gateway.errors.SettingsError`."""
         try:
-            self._executor.submit(self.store.open).result()
-            return self._executor.submit(self.store.cameras).result()
+            for thread in self._threads:
+                thread.open()
+            return self._thread.now(self.store.cameras)
         except StorageError as error:
             raise SettingsError(f"the cluster cannot be joined: {error}; see CLUSTER_URL") from None
 
@@ -190,41 +197,59 @@ class Cluster:
             await asyncio.wait(tasks)
             try:
                 async with asyncio.timeout(LEAVE_MAX_S):
-                    await self.call(self.store.leave, self.coordinator.node.id)
+                    await self._lease_thread.call(self._lease_thread.store.leave, self.coordinator.node.id)
             except (TimeoutError, LiveedgeError) as error:
                 log.warning("cluster: the other nodes wait until the lease has expired: %s", error or "no answer")
 
     def close(self) -> None:
         """Disconnect."""
-        self._executor.submit(self.store.close)
-        self._executor.shutdown(wait=False)
+        for thread in self._threads:
+            thread.close()
+
+    @property
+    def _threads(self) -> tuple[DatabaseThread, ...]:
+        return self._thread, self._lease_thread, self._claim_thread
 
     # --- the coordinator
 
     async def _coordinate(self) -> None:
         while True:
-            for action in self.coordinator.step(time.monotonic()):
-                match action:
-                    case Prepare():
-                        log.info("camera %s: another node hands it over to this one", action.camera_id)
-                        self._capture(action.camera_id, is_captured=True)
-                    case Own():
-                        log.info("camera %s: owned by this node, epoch %d", action.camera_id, action.epoch)
-                        self.takeovers += 1
-                        self._capture(action.camera_id, is_captured=True)
-                    case Yield():
-                        log.info("camera %s: no longer captured by this node: %s", action.camera_id, action.reason)
-                        self._capture(action.camera_id, is_captured=False)
-                    case _:
-                        self._ask(action)
+            for action in self._step():
+                try:
+                    self._do(action)
+                except Exception as error:
+                    self.faults.add("what the coordinator decided could not be done", error)
             self._stepped.set()
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STEP_S):
                     await self._wake.wait()
+
+    def _step(self) -> list[Action]:
+        try:
             for camera_id in self._captured - self.coordinator.owned.keys():
                 if self.has_pictures(camera_id):
                     self.coordinator.prepared(camera_id)
+            return self.coordinator.step(time.monotonic())
+        except Exception as error:
+            self.faults.add("it could not be decided which cameras to capture", error)
+            # The lease is renewed nevertheless, and so the node learns which cameras it does not own any more.
+            return self.coordinator.take()
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Prepare():
+                log.info("camera %s: another node hands it over to this one", action.camera_id)
+                self._capture(action.camera_id, is_captured=True)
+            case Own():
+                log.info("camera %s: owned by this node, epoch %d", action.camera_id, action.epoch)
+                self.takeovers += 1
+                self._capture(action.camera_id, is_captured=True)
+            case Yield():
+                log.info("camera %s: no longer captured by this node: %s", action.camera_id, action.reason)
+                self._capture(action.camera_id, is_captured=False)
+            case _:
+                self._ask(action)
 
     def _capture(self, camera_id: str, *, is_captured: bool) -> None:
         if is_captured:
@@ -240,41 +265,33 @@ class Cluster:
         asked.add_done_callback(self._asking.discard)
 
     async def _answer(self, request: Request, asked_s: float) -> None:
+        thread = self._lease_thread if isinstance(request, Renew) else self._claim_thread
+
         def answer() -> Any:
             if time.monotonic() - asked_s > REQUEST_MAX_S:  # rule 2
                 raise StorageError("the request has waited too long")
-            return ask(self.store, request)
+            return ask(thread.store, request)
 
         try:
-            self.coordinator.answered(request.number, await self.call(answer), time.monotonic())
+            self.coordinator.answered(request.number, await thread.call(answer), time.monotonic())
         except LiveedgeError as error:
             self.coordinator.failed(request.number)
             self.requests_failed += 1
             if self.error is None:
                 log.warning("cluster: %s; what this node captures goes on", error)
             self.error = str(error)
+        except Exception as error:
+            self.coordinator.failed(request.number)
+            self.faults.add("an answer of the database could not be used", error)
         else:
             if self.error is not None:
                 log.info("cluster: the database answers again")
             self.error = None
         self._wake.set()
 
-    async def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a method of the store in its thread. Raises :class:`~gateway.errors.UnavailableError`.
-
-        One that has not begun by then is never made.
-        """
-        running = self._executor.submit(function, *arguments)
-        answer = asyncio.wrap_future(running)
-        try:
-            await asyncio.wait([answer], timeout=REQUEST_MAX_S * 2)
-            if not answer.done():
-                running.cancel()
-                self.store.interrupt()
-                raise UnavailableError("the database of the cluster does not answer at present", retry_after_s=5)
-            return await answer
-        finally:
-            answer.cancel()
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method of :attr:`store` in its thread. Raises :class:`~gateway.errors.UnavailableError`."""
+        return await self._thread.call(function, *args, **kwargs)
 
     async def _follow(self) -> None:
         """Do in the gateway what the coordinator has decided."""
@@ -288,8 +305,8 @@ class Cluster:
                 del self._to_follow[camera_id]
                 try:
                     await self.owner_changed(camera_id)
-                except Exception:
-                    log.exception("camera %s: could not follow its owner", camera_id)
+                except Exception as error:
+                    self.faults.add(f"camera {camera_id} could not follow its owner", error)
             revision = self.coordinator.view.revision
             if revision != self._revision:
                 try:
@@ -298,9 +315,9 @@ class Cluster:
                 except LiveedgeError as error:
                     log.warning("cluster: the cameras could not be read: %s", error)
                     await asyncio.sleep(1)
-                except Exception:
+                except Exception as error:
                     self._revision = revision
-                    log.exception("cluster: the changed cameras could not be applied")
+                    self.faults.add("the changed cameras could not be applied", error)
 
 
 async def _nothing(_: str) -> None:

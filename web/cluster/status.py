@@ -48,6 +48,7 @@ class ClusterStatus(BaseModel):
         " which it goes on capturing"
     )
     error: str | None = Field(description="why the database does not answer; null: it does")
+    fault: str | None = Field(description="what failed inside this node in the last minute; null: nothing")
     owned: dict[str, int] = Field(description="the cameras that this node owns, with the epoch of each")
     owners: dict[str, str | None] = Field(description="the name of each camera's owner; null: nobody owns it")
     nodes: list[NodeStatus]

@@ -75,6 +75,8 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
     if gateway.cluster is not None and gateway.cluster.error is not None:
         why = "cameras that are captured here go on, and others are not taken over"
         yield ("cluster", "cluster_database_away", None, f"{gateway.cluster.error}: {why}")
+    if gateway.cluster is not None and gateway.cluster.faults.message is not None:
+        yield ("cluster", "cluster_fault", None, gateway.cluster.faults.message)
     yield from _archive(gateway)
     for find in gateway.problem_sources:
         yield from find()

@@ -12,9 +12,10 @@ import pytest
 
 from gateway.clock import CLOCK_RATE
 from gateway.service import CaptureService
-from hls.archive import storage_restore
+from hls.archive import storage_restore, upload_table
 from hls.archive.check import check_archive
-from hls.archive.segment import Segment, SegmentState, SegmentWithFragments
+from hls.archive.index import SegmentIndex
+from hls.archive.segment import Segment, SegmentState, SegmentWithFragments, segment_name
 from hls.archive.service import Archive
 from hls.archive.status import StorageStatus
 from hls.playback.reader import ArchiveReader
@@ -25,7 +26,7 @@ from tests.support.eventually import eventually
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.recording import index_of
 from tests.support.s3_server import BUCKET, KEYS, S3Server
-from tests.support.sources.encoded import EncoderSettings, encode
+from tests.support.sources.encoded import START_90K, EncoderSettings, encode
 
 PART_SIZE = 65_536
 """Small, so that tests need little video. gofakes3 has no lower limit, and moto is told to have none."""
@@ -369,3 +370,46 @@ async def test_after_the_disk_is_lost_recordings_are_found_and_played_from_the_s
     finally:
         reader.close()
         await after.close()
+
+
+async def test_an_error_that_nobody_expected_is_told_and_the_uploads_go_on(
+    s3: S3Server, prefix: str, make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("hls.archive.uploader.PAUSE_MAX_S", 0.1)
+    working, failures = ObjectStore.begin, list[str]()
+
+    def begin(store: ObjectStore, key: str) -> str:
+        failures.append(key)
+        raise TypeError("s3cret")
+
+    monkeypatch.setattr(ObjectStore, "begin", begin)
+    archive = make(s3.settings(prefix), archive_segment_seconds=2)
+    await archive.start()
+    try:
+        publish(archive, encode(NOISE))
+        await eventually(lambda: len(failures) > 1, "it was tried again")
+        error = storage_of(archive).error
+        assert error is not None
+        assert "TypeError" in error
+        assert "s3cret" not in error
+        assert "Traceback" in caplog.text
+        monkeypatch.setattr(ObjectStore, "begin", working)
+        await eventually(is_all_uploaded(archive, 2), "it goes on")
+        assert storage_of(archive).error is None
+    finally:
+        await archive.close()
+
+
+async def test_a_large_archive_is_enlisted_in_small_transactions(tmp_path: Path) -> None:
+    index = SegmentIndex(tmp_path)
+    await index.open()
+    for number in range(5):
+        start_90k = START_90K + number * CLOCK_RATE
+        known = "door", segment_name(start_90k), SegmentState.CLOSED, start_90k, CLOCK_RATE, 1000
+        await index.save(Segment(*known, "h264", "avc1.42e01f", 640, 360, b"\0\1\2", 100), ())
+    newest = [0]
+    while len(newest) < 2 or newest[-1] != newest[-2]:
+        newest.append(await index.call(upload_table.enlist, newest[-1], PART_SIZE, 2))
+    assert len(newest) == 5, "two, two, one, and nothing"
+    assert (await index.call(upload_table.backlog)).segments == 5
+    await index.close()

@@ -12,7 +12,7 @@ from web.settings import load_settings
 async def test_what_was_refused_because_the_database_was_slow_is_not_done_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("web.cluster.service.REQUEST_MAX_S", 0.05)
+    monkeypatch.setattr("web.cluster.database_thread.REQUEST_MAX_S", 0.05)
     cluster = Cluster(load_settings(cluster_url="postgresql+psycopg://liveedge@192.0.2.1/liveedge"))
     answers, made = threading.Event(), list[str]()
 

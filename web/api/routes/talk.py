@@ -80,6 +80,7 @@ async def talk(request: web.Request) -> web.Response:
     accept(request)
     gateway = request.app[GATEWAY]
     camera = gateway.service.camera(request.match_info["camera"])
+    gateway.require_owned(camera.id)
     offer = await text(request)
     try:
         talker = await gateway.talk.join(camera, offer, who=grant_of(request).owner.strip())

@@ -48,6 +48,7 @@ async def publish(request: web.Request) -> web.Response:
         raise BadRequestError("rendition: it is main or sub")
     gateway = request.app[GATEWAY]
     camera = gateway.service.camera(request.match_info["camera"])
+    gateway.require_owned(camera.id)
     offer = await text(request)
     publisher = gateway.whip.publish(camera, offer, client_address=request.remote or "", name=RenditionName(name))
     request.app[VIEWER_OWNERSHIP].assign(request, publisher, Scope.PUBLISH)

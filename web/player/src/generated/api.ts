@@ -270,6 +270,8 @@ export interface ClusterStatus {
   provisional: boolean;
   /** why the database does not answer; null: it does */
   error: string | null;
+  /** what failed inside this node in the last minute; null: nothing */
+  fault: string | null;
   /** the cameras that this node owns, with the epoch of each */
   owned: Record<string, number>;
   /** the name of each camera's owner; null: nobody owns it */
