@@ -72,6 +72,8 @@ ORDER_FRAMES = 250
 UNDECLARED_REORDER = 2
 """Frames. By how many a stream with B-frames reorders whose SPS does not say: two levels of B-frames need as many."""
 
+MEDIAN_STEPS = 9
+"""Steps between frames of which the median is the usual one: a third of them may be after a loss."""
 
 EARLY_AUDIO_FRAMES = 64
 """More than a second: cameras send up to a second of sound at once, and that may be before their first picture."""
@@ -118,6 +120,9 @@ class PacketBuilder:
         self._frames = 0
         """Since the SPS is what it is."""
         self._newest_pts: int | None = None
+        self._steps: deque[int] = deque(maxlen=MEDIAN_STEPS)
+        """Between the latest decoding times, where times are those of decoding."""
+        self._newest_dts_90k: int | None = None
         self._order: PictureOrder | None = None
         """While it has to be asked."""
         self._early: deque[tuple[bytes, Timestamps]] = deque(maxlen=EARLY_AUDIO_FRAMES)
@@ -219,8 +224,17 @@ class PacketBuilder:
             return self._timeline.timestamp(VIDEO, SourceTime(pts, None, time_base), arrival, self._reorder)
         sent = None if is_untimed else pts
         times = self._timeline.timestamp(VIDEO, SourceTime(sent, sent, time_base), arrival)
-        later_90k = max(0, places + self._reorder) * self._timeline.expected_step_90k(VIDEO)
+        later_90k = max(0, places + self._reorder) * self._step_90k(times.dts_90k)
         return times._replace(pts_90k=times.dts_90k + later_90k)
+
+    def _step_90k(self, dts_90k: int) -> int:
+        """The usual time from one frame to the next, in ticks: what is lost in between does not count."""
+        steps = self._steps
+        if self._newest_dts_90k is not None:
+            steps.append(dts_90k - self._newest_dts_90k)
+        self._newest_dts_90k = dts_90k
+        enough = len(steps) == MEDIAN_STEPS
+        return sorted(steps)[MEDIAN_STEPS // 2] if enough else self._timeline.expected_step_90k(VIDEO)
 
     def _read_picture(self, data: bytes) -> None:
         """Rule 4."""

@@ -20,6 +20,7 @@ from fractions import Fraction
 
 from gateway.codec import h265_slices
 from gateway.codec.bits import BitReader, BitstreamError
+from gateway.codec.h264 import is_b_slice
 from gateway.codec.h265_slices import SlicePps, SliceSps
 from gateway.codec.parameter_sets import ParameterSets, first_slice
 from gateway.codec.sps import Sps
@@ -61,6 +62,8 @@ class PictureOrder:
         self._newest_pts = 0
         self._pictures: int | None = None
         """Since the keyframe; ``None`` where its count is not known."""
+        self._distance = self._longest_distance = self._since_anchor = 0
+        """Of the newest anchor from the one before, the longest of those that were complete, and the pictures since."""
         self._evidence = self._steps_back = 0
         self._period: tuple[float, float] | None = None
         """Arrival and time of the first picture of this period, in seconds."""
@@ -79,6 +82,7 @@ class PictureOrder:
         if is_keyframe:
             self._first = self._newest = count
             self._newest_pts, self._pictures = pts or 0, 0
+            self._distance = self._since_anchor = 0
             return 0
         if self._pictures is None:
             return 0
@@ -89,10 +93,38 @@ class PictureOrder:
         count = self._newest + step
         if step < 0:
             self.has_reordered = True
+            self._since_anchor += 1
             self._judge(pts)
+            if self._is_leaf(data):
+                self._pictures = max(self._pictures, (count - self._first) // self._unit + 1)
         else:
+            if self._unit:
+                self._pictures = max(self._pictures, self._least_pictures(data, count))
             self._newest, self._newest_pts = count, max(self._newest_pts, pts or 0)
         return (count - self._first) // (self._unit or 1) - self._pictures
+
+    def _least_pictures(self, data: bytes, count: int) -> int:
+        """How many pictures were decoded since the keyframe, this one included, that is shown last: rule 4.
+
+        Where none was lost it is what was counted, or less.
+        """
+        distance = (count - self._newest) // self._unit
+        after_anchor = (self._newest - self._first) // self._unit + 1
+        if self._codec == "h264" and is_b_slice(first_slice("h264", data)):
+            return after_anchor + 1
+        if self._since_anchor == self._distance - 1:
+            self._longest_distance = max(self._longest_distance, self._distance)
+        self._distance, self._since_anchor = distance, 0
+        missing = distance - self._longest_distance if self._longest_distance else 0
+        return after_anchor + max(0, missing)
+
+    def _is_leaf(self, data: bytes) -> bool:
+        """Whether no other picture refers to this one, which is a B-frame."""
+        start = first_slice(self._codec, data)
+        if self._codec == "hevc":
+            kind = start[0] >> 1
+            return kind in h265_slices.SUB_LAYER_NON_REFERENCE
+        return start[0] & 0x60 == 0
 
     def _judge(self, pts: int | None) -> None:
         """Rule 1."""

@@ -34,6 +34,7 @@ Rules:
 from bisect import insort
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 from gateway.capture.clock_drift import AHEAD_90K, SourceClock
@@ -137,6 +138,11 @@ class _Track:
         """What the step to a packet without a time should be."""
         return round(self.interval_90k) if self.intervals >= INTERVALS // 4 else self.assumed_frame_90k
 
+    @property
+    def presented_step_90k(self) -> int:
+        """The shortest step between two of the latest presentation times; 0 where there are no two."""
+        return min((after - before for before, after in pairwise(self.presented)), default=0)
+
     def learn_frame(self, step_90k: int) -> None:
         """Take the step between two packets for a frame's duration, unless some are missing between them."""
         most_90k = CLOCK_RATE if not self.frame_90k else min(CLOCK_RATE, 3 * max(self.frame_90k, self.interval_90k))
@@ -235,7 +241,9 @@ class Timeline:
             repaired, pts_90k = True, dts_90k
         self.counters.timestamps_repaired += repaired or track.clock.is_replaced
         if not repaired and not track.was_repaired and last is not None:
-            track.learn_frame(dts_90k - last.dts_90k)
+            step_90k = dts_90k - last.dts_90k
+            if not is_reordered or step_90k <= 2 * track.presented_step_90k:
+                track.learn_frame(step_90k)
         track.was_repaired = repaired
         track.note(dts_90k, arrival, None if is_reordered else source_90k)
         self._capture.follow_steps(arrival)

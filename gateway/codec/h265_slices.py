@@ -16,6 +16,7 @@ BLA = range(16, 19)
 CRA = 21
 RASL = range(8, 10)
 LEADING = range(6, 10)
+SUB_LAYER_NON_REFERENCE = range(0, 16, 2)
 """nal_unit_type (table 7-1)."""
 
 ReferenceSet = tuple[tuple[int, bool], ...]
