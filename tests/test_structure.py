@@ -86,6 +86,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "archive": {"settings", "mp4", "parts", "storage"},
         "playback": {"settings", "stream_inf", "mp4", "archive"},
         "events": {"settings", "archive"},
+        "evidence": {"settings", "mp4", "archive", "playback", "events"},
         "cluster": {"archive"},
     },
     "signaling": {},

@@ -4,13 +4,14 @@
     liveedge probe URL       report what a camera sends, or why it sends nothing
     liveedge discover        find cameras on the network
     liveedge check           compare the index of recordings with the disk; --repair repairs the differences
+    liveedge verify [FILE]   verify an export, the file of a recording, or all recordings
     liveedge webhook test NAME   send a message to a webhook's endpoint
     liveedge drain [NODE]    hand the cameras of a node of a cluster over to the others
     liveedge rebalance       share the cameras of a cluster among its nodes again
     liveedge confirm-clock   after the clock of the host was set: say that it is right
 
-Exit codes: 0 success; 1 the camera, the archive or the endpoint has a problem; 2 the command cannot start, and one
-message on standard error says what to do.
+Exit codes: 0 success; 1 the camera, the archive, the evidence or the endpoint has a problem; 2 the command cannot
+start, and one message on standard error says what to do.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from gateway.config.loader import unknown_names
 from gateway.errors import LiveedgeError, redact
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="compare the index of recordings with the disk")
     check.add_argument("--repair", action="store_true", help="repair the differences")
     check.set_defaults(run=_check)
+    _add_verify(commands)
     webhook = commands.add_parser("webhook", help="the webhooks of the settings")
     actions = webhook.add_subparsers(metavar="ACTION", required=True)
     test = actions.add_parser("test", help="send a message to an endpoint and report how it answers")
@@ -97,6 +100,19 @@ def _add_discover(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     discover.add_argument("--user", help="user of the cameras")
     discover.add_argument("--json", action="store_true", help="print one JSON document")
     discover.set_defaults(run=_discover)
+
+
+def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verify = commands.add_parser(
+        "verify",
+        help="verify an export, the file of a recording, or all recordings",
+        description="Verify by SHA-256 and Ed25519 signature that recordings are as they were made. Exit code: 0 all is"
+        " right, 1 something is wrong, 2 it cannot be verified.",
+    )
+    verify.add_argument("file", metavar="FILE", type=Path, nargs="?", help="a ZIP or MP4 (all recordings in DATA_DIR)")
+    verify.add_argument("--key", type=Path, metavar="PEM", help="the public key that must have signed it")
+    verify.add_argument("--evidence", type=Path, metavar="JSON", help="the record of the MP4 (FILE with .json)")
+    verify.set_defaults(run=_verify)
 
 
 def _seconds(text: str) -> float:
@@ -167,6 +183,16 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
         print(finding)
     print("no differences" if not findings else f"{len(findings)} difference(s)")
     return 0 if not findings or options.repair else 1
+
+
+def _verify(settings: Settings, options: argparse.Namespace) -> int:
+    from web.verify_command import verify
+
+    report = verify(settings, options.file, options.key, options.evidence)
+    for line in report.lines:
+        print(line)
+    print("RIGHT: nothing is wrong" if not report.faults else f"WRONG: {report.faults} fault(s)")
+    return 0 if not report.faults else 1
 
 
 def _webhook_test(settings: Settings, options: argparse.Namespace) -> int:

@@ -38,6 +38,7 @@ from hls.archive.service import Archive
 from hls.events.detection import Detections
 from hls.events.recording import EventRecording
 from hls.events.service import EventService
+from hls.evidence.service import Evidence
 from hls.live.discontinuities import DiscontinuityNumbers
 from hls.live.service import LiveService
 from hls.playback.activity import ActivityReader
@@ -99,6 +100,7 @@ class Gateway:
             clock,
             lambda rendition: self.live.stream(rendition.camera_id, rendition.name),
         )
+        self.evidence = Evidence(self.archive, write_private, clock)
         self.shared_index = SharedIndex(self.cluster, self.archive.index) if self.cluster is not None else None
         """``None`` where this gateway is alone."""
         self.events = EventService(self.archive.index, settings, clock, self.archive.age_now_90k)
@@ -171,6 +173,7 @@ class Gateway:
         """Recover the archive, open the ports, start the capture. Raises a ``LiveedgeError`` with the reason."""
         await self.live.start()
         await self.archive.start()
+        await self.evidence.start()
         await self.events.start()
         await self.webrtc.start()
         for camera in self.service.cameras.values():
@@ -210,6 +213,7 @@ class Gateway:
         await self._close_all(self.detections.close())
         self.event_recording.close()
         await self._close_all(self.service.close(), self.events.close())
+        await self._close_all(self.evidence.close())
         # The recordings get the last parts from the live streams.
         await self._close_all(self.archive.close(), self.live.close())
         if self.shared_index is not None and self.cluster is not None:

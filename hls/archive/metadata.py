@@ -107,6 +107,8 @@ class PostProcessor:
         self.on_finished: list[Callable[[Segment], Awaitable[None]]] = []
         """Called with each finished segment, its SHA-256 and metadata included, before they are in the index: after a
         crash in between, with the same segment again."""
+        self.on_hashed: list[Callable[[], None]] = []
+        """Called after the hash of a segment was written to the index."""
         self._data_dir = data_dir
         self._index = index
         self._extractors = extractors
@@ -143,6 +145,8 @@ class PostProcessor:
             for listener in self.on_finished:
                 await listener(finished)
             await self._index.set_metadata(finished)
+            for on_hashed in self.on_hashed:
+                on_hashed()
 
     def _work(self, segment: Segment) -> Segment | None:
         path = segment.path(self._data_dir)

@@ -13,11 +13,13 @@ from sqlalchemy import Connection, insert, inspect, select, text, update
 from gateway.errors import SettingsError
 from hls.archive.event_cover import DEFAULT_ROLLS, fill_cover
 from hls.archive.event_schema import add_protecting_index, create_event_tables
+from hls.archive.evidence_schema import create_evidence_tables
 from hls.archive.schema import (
     ORDER_INDEX,
     RETENTION_INDEX,
     TIME_INDEX,
     activity,
+    create_unsigned_index,
     schema_version,
     segment,
     tables,
@@ -73,6 +75,14 @@ def _add_uploads(connection: Connection) -> None:
     upload.create(connection, checkfirst=True)
 
 
+def _add_evidence(connection: Connection) -> None:
+    """What was recorded so far is signed after the start, in its order."""
+    if all(column["name"] != "is_signed" for column in inspect(connection).get_columns(segment.name)):
+        connection.execute(text("ALTER TABLE segment ADD COLUMN is_signed BOOLEAN DEFAULT false NOT NULL"))
+    create_unsigned_index(connection)
+    create_evidence_tables(connection)
+
+
 MIGRATIONS: Sequence[Callable[[Connection], None]] = (
     _first_tables,
     _rename_healed,
@@ -83,6 +93,7 @@ MIGRATIONS: Sequence[Callable[[Connection], None]] = (
     _add_event_cover,
     _add_activity,
     _add_uploads,
+    _add_evidence,
 )
 """The n-th migrates version n - 1 to version n."""
 

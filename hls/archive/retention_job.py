@@ -15,7 +15,7 @@ import contextlib
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +94,8 @@ class RetentionJob:
         """The last measurement; ``None`` if the disk is gone. It becomes old while the disk hangs."""
         self.error: str | None = None
         """Why there is less free space than there should be."""
+        self.on_deleting: list[Callable[[Sequence[tuple[Segment, str]]], Awaitable[None]]] = []
+        """Called with the segments that are to be deleted, and why, before they are. An error keeps them."""
         self._data_dir = data_dir
         self._index = index
         self._executor = executor
@@ -228,6 +230,9 @@ class RetentionJob:
             return 0
         # A reader may have pinned a segment while the index was read.
         deleting = [segment for segment, _ in selected if (segment.camera_id, segment.name) not in self._pins]
+        why = {(segment.camera_id, segment.name): reason.value for segment, reason in selected}
+        for listener in self.on_deleting:
+            await listener([(segment, why[segment.camera_id, segment.name]) for segment in deleting])
         await self._index.begin_delete(deleting)
         deleted = await loop.run_in_executor(self._executor, _remove, self._data_dir, deleting)
         # The others have their rows until the object storage has deleted them too.

@@ -3,7 +3,7 @@
 ``segment``: one row per archive segment, from its first fragment on. ``fragment_list``: its fragments, packed (see
 :func:`hls.archive.fragment.pack_fragments`), and the HLS segments that they make, a tenth of that size, for playlists.
 It is a table of its own because lists and look-ups never need it. ``activity``: a byte or two for each second. The
-tables of events are in :mod:`hls.archive.event_schema`.
+tables of events are in :mod:`hls.archive.event_schema`, those of evidence in :mod:`hls.archive.evidence_schema`.
 
 Rules:
 
@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    false,
     text,
 )
 
@@ -70,6 +71,8 @@ segment = Table(
     Column("rendition", String(8), nullable=False, server_default="main"),
     # See hls.archive.event_cover.
     Column("event_cover", Integer, nullable=False, server_default="0"),
+    # Whether hls.evidence has a record of it.
+    Column("is_signed", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("camera_id", "name", name="segment_name"),
 )
 
@@ -139,3 +142,11 @@ def _index_unhashed(_table: Table, connection: Connection, **_: object) -> None:
     PostgreSQL, 3 MB that an index in SQLite does not need."""
     if connection.dialect.name in ("sqlite", "postgresql"):
         connection.execute(text("CREATE INDEX segment_unhashed ON segment (start_90k) WHERE sha256 IS NULL"))
+        create_unsigned_index(connection)
+
+
+def create_unsigned_index(connection: Connection) -> None:
+    """The segments that no record of evidence is of. SQLite uses it only for the condition as the query has it."""
+    none = "0" if connection.dialect.name == "sqlite" else "false"
+    where = f"WHERE is_signed IS {none}"
+    connection.execute(text(f"CREATE INDEX IF NOT EXISTS segment_unsigned ON segment (start_90k, name) {where}"))

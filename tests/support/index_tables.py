@@ -3,6 +3,7 @@
 from hls.archive import schema
 from hls.archive.database import Database
 from hls.archive.event_schema import event_tables
+from hls.archive.evidence_schema import evidence_tables
 
 
 def drop_tables(database: Database) -> None:
@@ -10,3 +11,4 @@ def drop_tables(database: Database) -> None:
     with database.transaction() as connection:
         schema.tables.drop_all(connection)
         event_tables.drop_all(connection)
+        evidence_tables.drop_all(connection)

@@ -39,6 +39,7 @@ TAGS = {
     "WebRTC": "WebRTC over HTTP (WHEP)",
     "HLS": "Low-Latency HLS, live and from the archive",
     "archive": "Recordings",
+    "evidence": "Proofs that recordings are as they were made, and exports of them",
     "events": "What happened on the cameras",
     "webhooks": "Messages to other programs' HTTP servers",
     "pictures": "JPEG and MJPEG",

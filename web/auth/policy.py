@@ -174,6 +174,11 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/api/cameras/{camera}/segments/{segment}/protect"): CONTROL,
     ("DELETE", "/api/cameras/{camera}/segments/{segment}/protect"): CONTROL,
     ("POST", "/api/archive/clock/confirm"): ADMIN,
+    # A public key is meant for everybody.
+    ("GET", "/api/evidence/key"): PUBLIC,
+    ("POST", "/api/evidence/verify"): AUTHENTICATED,
+    ("GET", "/api/cameras/{camera}/evidence"): ARCHIVE,
+    ("GET", "/api/cameras/{camera}/segments/{segment}/evidence"): ARCHIVE,
     ("GET", "/api/cameras/{camera}/clip.mp4"): Rule(Scope.ARCHIVE, family=Family.CLIP),
     ("GET", "/archive/{camera}/{segment}.mp4"): Rule(Scope.ARCHIVE, family=Family.ARCHIVE_FILE),
     ("GET", "/archive/{camera}/init-{init}.mp4"): Rule(Scope.ARCHIVE, family=Family.ARCHIVE_INIT),

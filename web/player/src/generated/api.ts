@@ -245,6 +245,13 @@ export interface CaptureCommand {
   metadata?: Record<string, unknown>;
 }
 
+/** The records of a stream in a time range, and what is found when they are verified. No file is read for it. */
+export interface Chain {
+  records: EvidenceRecord[];
+  findings: EvidenceFinding[];
+  public_keys: EvidenceKey[];
+}
+
 /** What is wrong with the wall clock. */
 export type ClockFault = "jumped" | "behind" | "long_absence" | "no_state" | "implausible";
 
@@ -455,6 +462,40 @@ export interface EventPatch {
   protect?: boolean;
 }
 
+/** What there is to say about a segment. `fault`: the evidence is not whole. */
+export interface EvidenceFinding {
+  segment: string;
+  kind: Kind;
+  fault: boolean;
+  message: string;
+}
+
+/** An Ed25519 public key (RFC 8032). */
+export interface EvidenceKey {
+  /** the first 16 hexadecimal digits of the SHA-256 of its 32 bytes */
+  id: string;
+  /** PEM (RFC 8410) */
+  public_key: string;
+  /** the 32 bytes in Base64 */
+  raw: string;
+}
+
+/** The key that signs at present, and all that signed. */
+export interface EvidenceKeys {
+  id: string;
+  public_keys: EvidenceKey[];
+}
+
+/** A signed statement of a segment. The signature is that of the bytes of `statement`. */
+export interface EvidenceRecord {
+  statement: string;
+  /** Ed25519, in Base64 */
+  signature: string;
+  /** the statement that retention deleted it */
+  deletion: string | null;
+  deletion_signature: string | null;
+}
+
 /** What a forward does now. */
 export type ForwardState = "waiting" | "connecting" | "live" | "retrying";
 
@@ -480,6 +521,9 @@ export interface Health {
 }
 
 export type JsonValue = unknown;
+
+/** What a finding says. The last ones are no faults. */
+export type Kind = "signature" | "chain" | "changed" | "missing" | "unread" | "vanished" | "deleted" | "gap";
 
 /** Current live position, for every protocol that a client can resume on. */
 export interface LiveEdge {
@@ -761,6 +805,12 @@ export interface SegmentData {
   segment: Segment;
 }
 
+/** The record of a segment, and the keys that verify it. */
+export interface SegmentEvidence {
+  record: EvidenceRecord;
+  public_keys: EvidenceKey[];
+}
+
 /** Segments, oldest first; `next_cursor` requests those that follow. */
 export interface SegmentPage {
   segments: Segment[];
@@ -946,6 +996,21 @@ export interface TranscodeStatus {
 /** A message of `liveedge webhook test`. */
 export interface TrialData {
   message: string;
+}
+
+/** `valid`: a record with this hash, or a key of this gateway that signed this statement, was found. */
+export interface Verification {
+  valid: boolean;
+  /** the id of the key */
+  key: string | null;
+  records: EvidenceRecord[];
+}
+
+/** A file's SHA-256, to find its record; or a statement with its signature, to verify it. */
+export interface VerifyRequest {
+  sha256?: string | null;
+  statement?: string | null;
+  signature?: string | null;
 }
 
 /** What a WebRTC viewer gets, and why. */

@@ -1,0 +1,50 @@
+"""The files of an export beside its clips: manifest, signature, public key. Their format is in docs/evidence.md."""
+
+import json
+from typing import Any
+
+MANIFEST, SIGNATURE, PUBLIC_KEY, README = "manifest.json", "manifest.sig", "public-key.pem", "README.txt"
+
+UNLISTED = frozenset({MANIFEST, SIGNATURE, PUBLIC_KEY, README})
+"""Files of an export that its manifest does not name."""
+
+TYPE = "liveedge-export"
+VERSION = 1
+
+MANIFEST_MAX_BYTES = 256 << 20
+
+HOW_TO_VERIFY = """\
+This archive was exported by liveedge. To verify it:
+
+  liveedge verify THIS_FILE.zip --key GATEWAY_PUBLIC_KEY.pem
+
+or, with OpenSSL 3 and unzip, in an empty folder:
+
+  unzip THIS_FILE.zip
+  openssl pkeyutl -verify -pubin -inkey public-key.pem -rawin -in manifest.json -sigfile manifest.sig
+  sha256sum FILE.mp4        # compare with "sha256" of that file in manifest.json
+
+The first command proves that the manifest was not changed since it was signed with that key, and the second that a clip
+is the one that the manifest names. Compare public-key.pem with the public key that the operator of the gateway gives
+you by another way: a forged archive has a key of its own.
+"""
+
+
+def as_bytes(manifest: dict[str, Any]) -> bytes:
+    """A manifest as it is signed and kept."""
+    return (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def read_manifest(data: bytes) -> dict[str, Any]:
+    """The manifest in a file. Raises ``ValueError`` for anything else, and for one of a newer version."""
+    try:
+        manifest = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ValueError("its manifest is not JSON") from None
+    if not isinstance(manifest, dict) or manifest.get("type") != TYPE:
+        raise ValueError("it is not an export of liveedge")
+    if manifest.get("version") != VERSION:
+        raise ValueError("its manifest has a version that this liveedge does not know: use a newer one")
+    if not isinstance(manifest.get("cameras"), list) or not isinstance(manifest.get("public_keys"), list):
+        raise ValueError("its manifest has no cameras or no public keys")  # noqa: TRY004
+    return manifest

@@ -1,0 +1,137 @@
+"""Evidence: signs each finished segment, and chains it to the one of its stream before.
+
+Theory of operation. The hash of a finished file is made by :class:`~hls.archive.metadata.PostProcessor`, in its thread.
+When it is in the index, a statement with it is signed (:mod:`hls.evidence.statement`) and kept in a table of its own,
+which outlives the segment. Before retention deletes a segment, its deletion is signed. So a file that is missing
+without that was removed by hand.
+
+Rules:
+
+1. Signing takes 0.1 ms and runs in the thread of the index, never on the event loop.
+2. What was recorded before the key was made is signed too, in its order. ``signed`` says when.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.errors import LiveedgeError, NotFoundError
+from hls.archive.index import SegmentIndex
+from hls.archive.segment import RecordedStream, Segment
+from hls.archive.service import Archive
+from hls.evidence import chain_table
+from hls.evidence.chain import Finding, Kind, verify_chain
+from hls.evidence.signing import PublicKey, SigningKey, load_key
+from hls.evidence.statement import ReadRecord, Record
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+"""After an error of the index."""
+
+SPAN_MAX = 5000
+"""Records in one answer: a month of files of ten minutes."""
+
+
+class Evidence:
+    """See the module. Lives on the event loop. ``write`` replaces a file by bytes, with mode 0600."""
+
+    def __init__(self, archive: Archive, write: Callable[[Path, bytes], None], clock: Clock = SYSTEM_CLOCK) -> None:
+        self._index: SegmentIndex = archive.index
+        self._data_dir = archive.data_dir
+        self._write = write
+        self._clock = clock
+        self._key: SigningKey | None = None
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.signed = 0
+        """Segments signed since the start."""
+        self.error: str | None = None
+        archive.post_processor.on_hashed.append(self.wake)
+        archive.retention_job.on_deleting.append(self._sign_deletions)
+        archive.index_sync.on_repaired.append(self._index_repaired)
+
+    @property
+    def key(self) -> SigningKey:
+        """The key that signs at present; after :meth:`start`."""
+        assert self._key is not None, "evidence was not started"
+        return self._key
+
+    async def start(self) -> None:
+        """Load or make the key, and begin to sign. Raises :class:`~gateway.errors.LiveedgeError`."""
+        loop = asyncio.get_running_loop()
+        self._key = await loop.run_in_executor(None, load_key, self._data_dir, self._write)
+        self._wanted.set()
+        self._task = asyncio.create_task(self._run(), name="evidence")
+
+    async def close(self) -> None:
+        """Stop. What is not signed is signed after the next start."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def wake(self) -> None:
+        """A hash is in the index."""
+        self._wanted.set()
+
+    async def keys(self) -> dict[str, PublicKey]:
+        """All public keys that signed records here, by their id, the present one included."""
+        found = await self._index.call(chain_table.keys)
+        return found | {self.key.key_id: self.key.public}
+
+    async def record(self, camera_id: str, name: str) -> Record:
+        """The record of a segment. Raises :class:`~gateway.errors.NotFoundError`."""
+        found = await self._index.call(chain_table.of_segment, camera_id, name)
+        if found is None:
+            raise NotFoundError(f"camera {camera_id} has no signature of {name}: a segment is signed when it has ended")
+        return found
+
+    async def of_sha256(self, sha256: str) -> list[Record]:
+        """The records of files with this hash."""
+        return await self._index.call(chain_table.of_sha256, sha256)
+
+    async def records(self, stream: RecordedStream, start_90k: int | None, end_90k: int | None) -> list[Record]:
+        """The records of a stream that overlap [start, end), and those between them; :data:`SPAN_MAX` at most."""
+        return await self._index.call(chain_table.span, stream, start_90k, end_90k, SPAN_MAX)
+
+    async def findings(self, records: Sequence[Record]) -> list[Finding]:
+        """What is wrong with the records of a stream, and with what the index has of them. No file is read."""
+        keys = await self.keys()
+        there = await self._index.call(chain_table.present, records)
+
+        def check(record: ReadRecord) -> Kind | None:
+            return None if (record.values["camera"], record.values["segment"]) in there else Kind.MISSING
+
+        read = [ReadRecord.of(record.as_json()) for record in records]
+        return await asyncio.to_thread(lambda: list(verify_chain(read, keys, check)))
+
+    async def _run(self) -> None:
+        is_key_kept = False
+        while True:
+            self._wanted.clear()
+            try:
+                if not is_key_kept:
+                    await self._index.call(chain_table.add_key, self.key.public, self._clock.wall_90k())
+                    is_key_kept = True
+                while done := await self._index.call(chain_table.sign_batch, self.key, self._clock.wall_90k()):
+                    self.signed += done
+                self.error = None
+            except LiveedgeError as error:
+                if self.error is None:
+                    log.warning("evidence: %s; recordings are signed later", error)
+                self.error = str(error)
+                await asyncio.sleep(RETRY_S)
+                continue
+            await self._wanted.wait()
+
+    async def _sign_deletions(self, deleted: Sequence[tuple[Segment, str]]) -> None:
+        if self._key is not None:
+            await self._index.call(chain_table.sign_deletions, deleted, self.key, self._clock.wall_90k())
+
+    async def _index_repaired(self) -> None:
+        if self._key is not None:
+            await self._index.call(chain_table.add_key, self.key.public, self._clock.wall_90k())
+            self.wake()
