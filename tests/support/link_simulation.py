@@ -306,7 +306,7 @@ class Simulation:
             self.limit.update(
                 estimate_bps=self.estimator.estimate_bps,
                 stream_bytes_per_s=self._rates[self.rendition] / 8,
-                loss=0.0 if self.estimator.loss.random_loss is not None else self.estimator.loss.loss,
+                loss=self.estimator.loss.congestive_loss,
                 queue_s=self.estimator.queue_s,
             )
             if len(self._rates) == 1:

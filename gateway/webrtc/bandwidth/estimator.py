@@ -70,6 +70,10 @@ PACE_SHARE = 2.5
 PACE_QUEUE_S = 0.1
 """With a longer queue, the pace is the estimate, which is less than the network carries: the queue drains."""
 
+ROUND_TRIP_WINDOW_S = 0.5
+ROUND_TRIPS_MAX = 64
+"""Receivers send 4 to 20 messages a second."""
+
 RATE_WINDOW_S = 0.5
 RATE_MIN_S = 0.1
 BUSY_S = 0.1
@@ -159,6 +163,8 @@ class BandwidthEstimator:
         """For ``FIRST_S``, and until there is an estimate and no queue."""
         self._round_trip_s = 0.1
         self._newest_round_trip_s = 0.0
+        self._round_trips: deque[tuple[float, float]] = deque()
+        """When each of ``ROUND_TRIP_WINDOW_S`` was known, and how long it was, oldest first."""
         self._lowered_s = -1e9
         self._congested_bps: float | None = None
         """What arrived when the estimate was last lowered for a queue or loss."""
@@ -187,6 +193,14 @@ class BandwidthEstimator:
     def round_trip_s(self) -> float:
         """From the sending of the newest packet that has arrived to the feedback about it; 0 before there was any."""
         return self._newest_round_trip_s
+
+    @property
+    def least_round_trip_s(self) -> float:
+        """The shortest of the last ``ROUND_TRIP_WINDOW_S``; 0 before there was any.
+
+        Receivers collect up to 0.1 s of arrivals in a message, which the others have in them.
+        """
+        return min((each for _, each in self._round_trips), default=0.0)
 
     @property
     def has_feedback(self) -> bool:
@@ -221,10 +235,17 @@ class BandwidthEstimator:
                 self._first = None
         if received:
             self._newest_round_trip_s = now - groups[-1].sent_s
+            self._note_round_trip(now)
             self._round_trip_s += 0.1 * (self._newest_round_trip_s - self._round_trip_s)
         self.arrived_bps = self._rate.bps
         self.carried_bps = max(self._rate.peak_bps, self.arrived_bps or 0.0)
         self._adapt(now, elapsed_s, usage, self._verdict(now, received, lost))
+
+    def _note_round_trip(self, now: float) -> None:
+        trips = self._round_trips
+        while trips and (trips[0][0] < now - ROUND_TRIP_WINDOW_S or len(trips) >= ROUND_TRIPS_MAX):
+            trips.popleft()
+        trips.append((now, self._newest_round_trip_s))
 
     def _verdict(self, now: float, received: int, lost: int) -> Verdict:
         arrived = self.arrived_bps or 0.0

@@ -18,7 +18,7 @@ Rules:
 3. Under a limit, bad reports lower it, and data that arrives well raises it after a while. If next to nothing was sent,
    that none of it was lost is no evidence.
 4. If the loss stays the same with much less sent, it has another cause than congestion (radio, a bad cable). Leaving
-   frames out does not help then, and is not done for ``RANDOM_LOSS_S``.
+   frames out does not help then, and is not done for ``RANDOM_LOSS_S``, or until the loss is another one.
 5. What looked like a narrow link may have been an outage of two seconds. A first limit doubles with every report while
    there is nothing to send (the next keyframe of a long GOP is awaited), and is soon removed. If another limit is
    needed within ``RELAPSE_S``, the link is narrow, and reports without data no longer raise the limit.
@@ -45,6 +45,9 @@ MIN_RTT_WINDOW_S = 30.0
 
 OVERUSE_S = 1.5
 """Two reports at least: a single bad one may be short interference."""
+
+OVERUSE_LOST_MIN = 12
+"""Packets of these reports. A sub stream has 30 packets a second, of which 5 % random loss now and then takes 10 %."""
 
 LOSS_SEVERE = 0.5
 """For a viewer whose reports have never been good: it has no frame yet and its player will not wait long, so the
@@ -94,7 +97,18 @@ EVALUATE_REPORTS = 3
 """Reports under a limit that are summed up before random loss is distinguished from congestion."""
 
 REDUCED_SHARE = 0.7
-"""Sending this share or less counts as much less; losing this share or more counts as no better."""
+"""Sending this share or less counts as much less."""
+
+SAME_SHARE = 0.5
+"""Losing this share or more counts as no better. What was seen before was a bad moment, so by chance it is too much."""
+
+EXPERIMENT_SHARE = 0.6
+LOSS_MILD = 0.3
+"""Where less is lost, and nothing is late, the limit is at most that share of what was sent: its result is clear. A
+network that loses so little because it is narrow carries more, and the limit soon rises."""
+
+INHERENT_SHARE = 1.5
+"""A limit grows while less than so many times the loss is lost that there was under it."""
 
 RANDOM_LOSS_MAX = 0.5
 """Above this loss, sending everything does not help either."""
@@ -172,10 +186,14 @@ class ReportEstimator:
         """How long everything the camera sends has arrived well under the limit."""
         self._random_loss_since_s = 0.0
         """When the state became ``RANDOM_LOSS``."""
+        self._random_loss = 0.0
+        """What is lost in that state."""
         self._evaluate_from_s = 0.0
         """From when on reports are about the present limit."""
         self._confirmed_s = 0.0
         """Seconds' worth of the limit that arrived well since the last bad report."""
+        self._inherent_loss = 0.0
+        """What was lost under the present limit."""
         self._growth_delay_s = 0.0
         """Seconds' worth that must arrive before growth; 0 until it grew too far for the first time."""
 
@@ -208,7 +226,9 @@ class ReportEstimator:
         if self.state is BandwidthState.LIMITED:
             self._adapt(now, report, delay_s, camera_bytes_per_s, is_bad=is_bad)
         elif self.state is BandwidthState.RANDOM_LOSS:
-            if not is_bad or now - self._random_loss_since_s >= RANDOM_LOSS_S:
+            usual = self._random_loss
+            is_other = report.loss < SAME_SHARE * usual or report.loss > usual / SAME_SHARE + LOSS_BAD
+            if is_other or delay_s >= DELAY_BAD_S or now - self._random_loss_since_s >= RANDOM_LOSS_S:
                 self._remove_limit()
         elif not is_bad:
             self._overuse = ReportTotals()
@@ -216,6 +236,7 @@ class ReportEstimator:
         else:
             self._overuse.add(report)
             is_sure = self._overuse.reports > 1 and self._overuse.seconds >= OVERUSE_S
+            is_sure = is_sure and (delay_s >= DELAY_BAD_S or self._overuse.lost >= OVERUSE_LOST_MIN)
             if is_sure or (report.loss >= LOSS_SEVERE and not self._was_good):
                 self._limit(now, delay_s, camera_bytes_per_s)
 
@@ -240,7 +261,11 @@ class ReportEstimator:
         self._confirmed_s = self._full_s = 0.0
         self._growth_delay_s = GROWTH_DELAY_S if now - self._unconfirmed_clear_s < RELAPSE_S else 0.0
         self._evaluated = ReportTotals()
-        self._lower_limit(now, (DRAIN if delay_s >= DELAY_BAD_S else 1) * HEADROOM * arrived)
+        self._inherent_loss = 0.0
+        limit = (DRAIN if delay_s >= DELAY_BAD_S else 1) * HEADROOM * arrived
+        if delay_s < DELAY_BAD_S and self._overuse.loss < LOSS_MILD:
+            limit = min(limit, EXPERIMENT_SHARE * self._overuse.sent_bytes / self._overuse.seconds)
+        self._lower_limit(now, limit)
         signs = [f"{self._overuse.loss:.0%} of the packets are lost"] if self._overuse.loss >= LOSS_BAD else []
         signs += [f"they are {delay_s:.1f} s late"] if delay_s >= DELAY_BAD_S else []
         self.reason = f"its network carries about {arrived * 8 / 1000:.0f} kbit/s ({', '.join(signs)})"
@@ -255,8 +280,11 @@ class ReportEstimator:
         self._evaluated.add(report)
         if self._evaluated.reports == EVALUATE_REPORTS:
             evaluated, self._evaluated = self._evaluated, ReportTotals()
+            if delay_s < DELAY_BAD_S and evaluated.lost >= LOST_MIN:
+                self._inherent_loss = min(evaluated.loss, LOSS_BAD)
             if self._is_random_loss(evaluated):
                 self.state, self.limit_bytes_per_s, self._random_loss_since_s = BandwidthState.RANDOM_LOSS, None, now
+                self._random_loss = evaluated.loss
                 self.reason = f"its network loses {evaluated.loss:.0%} of the packets, however few are sent"
                 return
         is_confirming = report.sent_bytes >= CONFIRMING_SHARE * limit * report.seconds
@@ -275,7 +303,7 @@ class ReportEstimator:
                 self._unconfirmed_clear_s = now
                 self._remove_limit()
             return
-        if report.loss >= LOSS_GOOD or not is_confirming:
+        if report.loss >= max(LOSS_GOOD, INHERENT_SHARE * self._inherent_loss) or not is_confirming:
             return
         confirmed_s = min(report.seconds, report.sent_bytes / limit)
         self._confirmed_s += confirmed_s
@@ -304,7 +332,7 @@ class ReportEstimator:
         return (
             less
             and after.lost >= LOST_MIN
-            and max(LOSS_BAD, REDUCED_SHARE * before.loss) <= after.loss <= RANDOM_LOSS_MAX
+            and max(LOSS_GOOD, SAME_SHARE * before.loss) <= after.loss <= RANDOM_LOSS_MAX
         )
 
     def _remove_limit(self) -> None:

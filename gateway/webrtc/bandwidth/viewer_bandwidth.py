@@ -116,12 +116,12 @@ class ViewerBandwidth:
         """Whether packets are lost to congestion, and not only late."""
         if self.method is not Method.TRANSPORT_CC or self.estimator is None:
             return True
-        return self.estimator.loss.loss >= LOSS_BAD
+        return self.estimator.loss.congestive_loss >= LOSS_BAD
 
     @property
     def round_trip_s(self) -> float:
-        """Of the newest packets that have arrived, with their time in queues; 0 if not known."""
-        return 0.0 if self.estimator is None else self.estimator.round_trip_s
+        """Of packets that have arrived a moment ago, with their time in queues; 0 if not known."""
+        return 0.0 if self.estimator is None else self.estimator.least_round_trip_s
 
     def switched(self, now: float, *, is_smaller: bool) -> None:
         """The viewer is sent another stream from now on."""
@@ -136,8 +136,9 @@ class ViewerBandwidth:
             return f"its offer allows no more than {(self._max_bps or 0) / 1000:.0f} kbit/s (b=TIAS or b=AS)"
         if self.method is Method.RECEIVER_REPORTS:
             return self.reports.reason
-        if self._limit.reason is None and self.estimator is not None and self.estimator.loss.random_loss is not None:
-            return f"its network loses {self.estimator.loss.random_loss:.0%} of the packets, however few are sent"
+        random_loss = None if self.estimator is None else self.estimator.loss.random_loss
+        if self._limit.reason is None and random_loss is not None and random_loss >= LOSS_BAD:
+            return f"its network loses {random_loss:.0%} of the packets, however few are sent"
         return self._limit.reason
 
     @property
@@ -166,7 +167,7 @@ class ViewerBandwidth:
         self._limit.update(
             estimate_bps=self.estimator.estimate_bps,
             stream_bytes_per_s=stream_bytes_per_s,
-            loss=0.0 if loss.random_loss is not None or not is_settled else loss.loss,
+            loss=loss.congestive_loss if is_settled else 0.0,
             queue_s=self.estimator.queue_s if is_settled else 0.0,
             has_dropped=self.estimator.drops != drops,
         )

@@ -1,5 +1,7 @@
 """The estimator, the limit and the probes, for viewers behind simulated links."""
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,6 +102,22 @@ def test_loss_that_retransmissions_repair_changes_nothing() -> None:
     assert (sim.limit.limits, sim.chooser.switches) == (0, 0)
 
 
+@pytest.mark.parametrize("loss", [0.08, 0.1, 0.15, 0.2])
+def test_random_loss_on_a_wide_link_costs_no_main_stream(loss: float) -> None:
+    link = Link(steps((0, GOOD)), loss=loss, dice=random.Random(5))
+    sim = Simulation(link, sub_bps=250_000).run(30)
+    assert {name for at, name in sim.shown if at >= 3} == {"main"}
+    assert sim.pictures_per_s(3, 30) > 14
+    assert sim.limit.limits == 0
+
+
+@pytest.mark.parametrize("rate", [1_000_000, 2_000_000, 3_000_000])
+def test_random_loss_does_not_hide_a_narrow_link(rate: int) -> None:
+    sim = Simulation(Link(steps((0, rate)), loss=0.05), sub_bps=250_000).run(20)
+    assert {name for at, name in sim.shown if at >= 3} == {"sub"}
+    assert sim.fewest_pictures(3, 20) >= 12
+
+
 def test_loss_that_does_not_depend_on_the_rate_is_recognised() -> None:
     sim = Simulation(Link(steps((0, GOOD)), loss=0.25)).run(40)
     assert sim.estimator.loss.random_loss is not None
@@ -160,3 +178,21 @@ def test_feedback_that_makes_no_sense_does_no_harm(messages: list[tuple[int, int
         sent.add(number / 10, 30, 30_000)
         estimator.take(number / 10 + 0.05, base, reference & 0xFFFFFF, arrivals)
         assert estimator.estimate_bps is None or estimator.estimate_bps >= ESTIMATE_MIN_BPS
+
+
+def test_a_round_trip_has_no_time_in_it_in_which_a_receiver_collects_arrivals() -> None:
+    """A lost retransmission is sent once more as soon as it is asked for: a receiver asks after a round trip."""
+    sent = SentPackets(first_sequence=0)
+    estimator = BandwidthEstimator(sent)
+    for number in range(10):
+        at_s = 10 + number / 15
+        sequence = sent.add(at_s, 1, 1000)
+        collects_s = 0.1 * (number % 3)
+        arrival = round((at_s + 0.01) * 4000) - 100 * 256
+        estimator.take(at_s + 0.02 + collects_s, sequence, 100, [arrival])
+    assert estimator.round_trip_s == pytest.approx(0.02)
+    assert estimator.least_round_trip_s == pytest.approx(0.02)
+    sequence = sent.add(11.0, 1, 1000)
+    estimator.take(11.12, sequence, 100, [round(11.01 * 4000) - 100 * 256])
+    assert estimator.round_trip_s == pytest.approx(0.12)
+    assert estimator.least_round_trip_s == pytest.approx(0.02)

@@ -149,6 +149,20 @@ def test_random_loss_removes_the_limit_and_is_evaluated_again_later() -> None:
     assert link.estimator.limits > 2, "it is evaluated again"
 
 
+@pytest.mark.parametrize("loss", [0.1, 0.12, 0.15])
+def test_random_loss_that_is_hardly_bad_limits_for_some_seconds_alone(loss: float) -> None:
+    link, limited_s = Link(loss=loss), 0
+    for _ in range(100):
+        link.run(1)
+        limited_s += link.estimator.limit_bytes_per_s is not None
+    assert limited_s < 30
+    assert link.estimator.state is not BandwidthState.LIMITED
+
+
+def test_a_sub_stream_with_few_packets_is_not_limited_for_5_percent_random_loss() -> None:
+    assert Link(loss=0.05, camera=31_250.0).run(1800).estimator.limits <= 1
+
+
 def test_sending_little_does_not_raise_the_limit() -> None:
     link = Link(bytes_per_s=37_500).run(30)
     limit = link.limit
