@@ -52,7 +52,7 @@ from signaling.request_keeper import RequestStore
 from web.address_policy import refuse_metadata
 from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore
-from web.cluster.recordings import SharedIndex
+from web.cluster.archive import ClusterArchive
 from web.cluster.service import Cluster
 from web.cluster.storage import with_own_storage
 from web.descriptors import rtsp_connections_limit
@@ -101,7 +101,7 @@ class Gateway:
             lambda rendition: self.live.stream(rendition.camera_id, rendition.name),
         )
         self.evidence = Evidence(self.archive, write_private, clock)
-        self.shared_index = SharedIndex(self.cluster, self.archive.index) if self.cluster is not None else None
+        self.cluster_archive = ClusterArchive(self.cluster, self.archive) if self.cluster is not None else None
         """``None`` where this gateway is alone."""
         self.events = EventService(self.archive.index, settings, clock, self.archive.age_now_90k)
         self.archive.index_sync.on_repaired.append(self.events.index_repaired)
@@ -188,8 +188,8 @@ class Gateway:
             self.cluster.owner_changed = self._follow_owner
             self.cluster.cameras_changed = self._follow_cluster
             self.cluster.start()
-        if self.shared_index is not None:
-            self.shared_index.start()
+        if self.cluster_archive is not None:
+            self.cluster_archive.start()
         try:
             await self.messaging.start()
         except Exception as error:
@@ -216,8 +216,8 @@ class Gateway:
         await self._close_all(self.evidence.close())
         # The recordings get the last parts from the live streams.
         await self._close_all(self.archive.close(), self.live.close())
-        if self.shared_index is not None and self.cluster is not None:
-            await self._close_all(self.shared_index.close())
+        if self.cluster_archive is not None and self.cluster is not None:
+            await self._close_all(self.cluster_archive.close())
             self.cluster.close()
         self.archive_reader.close()
 

@@ -35,7 +35,7 @@ class ArchiveStorage:
     """See the module. Lives on the event loop. Raises :class:`~gateway.errors.SettingsError`."""
 
     def __init__(self, settings: ArchiveSettings, archive: StoredArchive, executor: Executor, clock: Clock) -> None:
-        store = ObjectStore(settings)
+        self.store = store = ObjectStore(settings)
         self.blocks = BlockCache(store.read, settings.archive_cache_bytes, clock)
         self.local_copies = LocalCopies(
             archive.data_dir, archive.index, executor, settings.archive_local_keep, archive.age_now_90k

@@ -13,6 +13,7 @@ Rules:
 3. A part that is not what the file has at its place is uploaded again.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -72,6 +73,16 @@ class Upload:
         """The upload with one more part, or another one of the same number."""
         others = (each for each in self.parts if each.number != part.number)
         return replace(self, parts=tuple(sorted((*others, part))), head=head if part.number == 1 else self.head)
+
+
+def pack_parts(parts: Sequence[PartDone]) -> str:
+    """Parts as JSON: a list of [number, ETag, size]."""
+    return json.dumps(parts, separators=(",", ":"))
+
+
+def unpack_parts(packed: str) -> tuple[PartDone, ...]:
+    """The inverse of :func:`pack_parts`."""
+    return tuple(PartDone(*each) for each in json.loads(packed))
 
 
 class PutPart(NamedTuple):

@@ -7,7 +7,6 @@ Rules:
    uploaded.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,8 +19,7 @@ from hls.archive.fragment import pack_fragments
 from hls.archive.hls_segments import hls_segments, pack_hls
 from hls.archive.segment import Segment, SegmentState, SegmentWithFragments
 from hls.archive.segment_queries import GROWING_COLUMNS, SELECTED, from_row, is_named
-from hls.archive.upload import Upload, UploadState
-from hls.storage.client import PartDone
+from hls.archive.upload import Upload, UploadState, pack_parts, unpack_parts
 
 _TABLE = schema.upload.c
 _UPLOAD = (_TABLE.part_size, _TABLE.state, _TABLE.upload_id, _TABLE.parts, _TABLE.head, _TABLE.is_local)
@@ -204,7 +202,7 @@ def _to_row(upload: Upload) -> dict[str, Any]:
         "part_size": upload.part_size,
         "state": upload.state.value,
         "upload_id": upload.upload_id,
-        "parts": json.dumps(upload.parts, separators=(",", ":")),
+        "parts": pack_parts(upload.parts),
         "head": upload.head,
         "is_local": upload.is_local,
     }
@@ -212,5 +210,4 @@ def _to_row(upload: Upload) -> dict[str, Any]:
 
 def _from_row(row: Sequence[Any]) -> Upload:
     part_size, state, upload_id, parts, head, is_local = row
-    done = tuple(PartDone(*each) for each in json.loads(parts))
-    return Upload(part_size, UploadState(state), upload_id, done, head, is_local)
+    return Upload(part_size, UploadState(state), upload_id, unpack_parts(parts), head, is_local)

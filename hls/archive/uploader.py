@@ -112,6 +112,11 @@ class Uploader:
         self.counts = UploadCounts()
         self.error: str | None = None
         """Why the storage cannot be used."""
+        self.on_progress: list[Callable[[SegmentWithFragments, Upload], None]] = []
+        """Called with an upload that has begun, before a part is sent and when the storage has it. The fragments are
+        missing where the segment is finished: the index has them."""
+        self.on_ended: list[Callable[[Segment], None]] = []
+        """Called when a segment is uploaded, or its upload given up."""
         self._store = store
         self._data_dir = data_dir
         self._index = index
@@ -239,6 +244,7 @@ class Uploader:
         return len(self._turns) < self._turns_max and key not in self._turns and key not in self._resting
 
     def _begin_turn(self, key: _Key, segment: SegmentWithFragments, upload: Upload, step: Step) -> None:
+        self._progressed(segment, upload)
         name = f"archive-upload-{segment.segment.name}"
         self._turns[key] = asyncio.create_task(self._turn(key, segment, upload, step), name=name)
 
@@ -261,8 +267,10 @@ class Uploader:
             if not await self._save(recording, done):
                 await self._delete(segment, done)  # retention deleted it meanwhile
                 return
+            self._progressed(recording, done)
             if done.state is UploadState.UPLOADED:
                 self.counts.segments += 1
+                self._ended(segment)
             self._succeeded()
         except ObjectStoreError as error:
             self._failed(error)
@@ -366,6 +374,16 @@ class Uploader:
         for key in (key_of(segment), record_key(segment.camera_id, segment.name)):
             await self._in_thread(self._store.delete, key)
             self._on_deleted(key)
+        self._ended(segment)
+
+    def _progressed(self, recording: SegmentWithFragments, upload: Upload) -> None:
+        if upload.upload_id is not None:
+            for listener in self.on_progress:
+                listener(recording, upload)
+
+    def _ended(self, segment: Segment) -> None:
+        for listener in self.on_ended:
+            listener(segment)
 
     async def _sweep(self) -> None:
         """Delete the objects of segments that were deleted, and once a day the unfinished uploads of no one."""

@@ -3,6 +3,8 @@
 ``cluster_node``: one row per process, with the end of its lease. ``cluster_camera``: the cameras, and where they may be
 captured. ``cluster_owner``: who captures a camera, and the epoch of that. A row of it outlives its camera, so that the
 epochs of a camera that is added again go on. ``cluster_recording``: the files that all nodes recorded.
+``cluster_member``: the names of all nodes there ever were, and when each was alive. ``cluster_upload``: the uploads to
+the object storage that are not finished, so that another node can complete those of one that is lost.
 
 Rules:
 
@@ -22,9 +24,11 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
+    Text,
     false,
     func,
     insert,
@@ -96,6 +100,36 @@ recording = Table(
 Index("cluster_recording_start", recording.c.camera_id, recording.c.start_90k)
 Index("cluster_recording_time", recording.c.camera_id, recording.c.rendition, recording.c.from_90k, recording.c.to_90k)
 
+member = Table(
+    "cluster_member",
+    tables,
+    Column("name", String(64), primary_key=True),
+    # To ten seconds.
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+    # Whether its last process ended in order.
+    Column("has_left", Boolean, nullable=False, server_default=false()),
+)
+
+upload = Table(
+    "cluster_upload",
+    tables,
+    Column("node_name", String(64), primary_key=True),
+    Column("camera_id", String(64), primary_key=True),
+    Column("name", String(40), primary_key=True),
+    # The process that wrote the row.
+    Column("node_id", String(80), nullable=False),
+    Column("part_size", Integer, nullable=False),
+    # NULL: it has not begun.
+    Column("upload_id", Text),
+    # A JSON list of [number, ETag, size].
+    Column("parts", Text, nullable=False),
+    Column("head", Text, nullable=False),
+    # The segment and its fragments, see hls.archive.segment_record.
+    Column("record", LargeBinary, nullable=False),
+    # The process that completes it instead.
+    Column("adopter_id", String(80)),
+)
+
 LOCK = 0x6C656467
 """Of the migration: nodes may start at the same moment (PostgreSQL, §13.3.5)."""
 
@@ -104,7 +138,16 @@ def _first_tables(connection: Connection) -> None:
     tables.create_all(connection)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables,)
+def _members_and_uploads(connection: Connection) -> None:
+    tables.create_all(connection, [member, upload])
+    names = select(recording.c.node_name).distinct().union(select(node.c.name)).subquery()
+    known = select(names.c.node_name, func.now(), false()).where(
+        ~select(member.c.name).where(member.c.name == names.c.node_name).exists()
+    )
+    connection.execute(insert(member).from_select(["name", "seen_at", "has_left"], known))
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _members_and_uploads)
 """The n-th migrates version n - 1 to version n."""
 
 

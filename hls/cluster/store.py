@@ -67,7 +67,7 @@ class PostgresStore:
 
     def __init__(self, url: str, now: str = "clock_timestamp()") -> None:
         self._url = url
-        self._now = now
+        self.now = now
         self._engine: Engine | None = None
         self._server = DatabaseServer("CLUSTER_URL", AWAY)
 
@@ -95,7 +95,7 @@ class PostgresStore:
         try:
             with self.transaction() as connection:
                 schema.migrate(connection)
-                ended = schema.node.c.expires_at < text(f"{self._now} - interval '{FORGET_S} seconds'")
+                ended = schema.node.c.expires_at < text(f"{self.now} - interval '{FORGET_S} seconds'")
                 connection.execute(delete(schema.node).where(ended))
         except StorageError as error:
             self.close()
@@ -124,12 +124,13 @@ class PostgresStore:
     def renew(self, node: Node) -> View:
         """See :class:`~gateway.cluster.store.ClusterStore`."""
         row = {"name": node.name, "url": node.url, "sites": sorted(node.sites), "weight": node.weight}
-        row |= {"is_draining": node.is_draining, "expires_at": text(f"{self._now} + interval '{EXPIRY_S} seconds'")}
+        row |= {"is_draining": node.is_draining, "expires_at": text(f"{self.now} + interval '{EXPIRY_S} seconds'")}
         table, kept = schema.node.c, schema.camera.c
         with self.transaction() as connection:
             renewed = insert(schema.node).values(id=node.id, **row)
             connection.execute(renewed.on_conflict_do_update(index_elements=[table.id], set_=row))
-            nodes = connection.execute(select(schema.node).where(table.expires_at > text(self._now))).all()
+            connection.execute(text(_SEEN.format(now=self.now)), {"name": node.name})
+            nodes = connection.execute(select(schema.node).where(table.expires_at > text(self.now))).all()
             # First: what is read after it may be newer, and is then read again.
             revision = connection.scalar(select(schema.version.c.revision))
             cameras = connection.execute(select(kept.id, kept.sites)).all()
@@ -145,7 +146,7 @@ class PostgresStore:
         """See :class:`~gateway.cluster.store.ClusterStore`."""
         values = {"camera_id": camera_id, "node_id": node_id, "epoch": epoch}
         with self.transaction() as connection:
-            new: int | None = connection.scalar(text(_CLAIM.format(now=self._now)), values)
+            new: int | None = connection.scalar(text(_CLAIM.format(now=self.now)), values)
         return new
 
     def hand_over(self, camera_id: str, node_id: str, epoch: int, successor_id: str | None) -> bool:
@@ -159,6 +160,8 @@ class PostgresStore:
     def leave(self, node_id: str) -> None:
         """See :class:`~gateway.cluster.store.ClusterStore`."""
         with self.transaction() as connection:
+            names = select(schema.node.c.name).where(schema.node.c.id == node_id)
+            connection.execute(update(schema.member).where(schema.member.c.name.in_(names)).values(has_left=True))
             connection.execute(delete(schema.node).where(schema.node.c.id == node_id))
 
     def _change(self, camera_id: str, node_id: str, epoch: int, values: Mapping[str, Any]) -> bool:
@@ -194,7 +197,7 @@ class PostgresStore:
     def want_drain(self, node_name: str) -> bool:
         """Ask a node to drain. Returns whether a node of this name is alive."""
         table = schema.node.c
-        alive = table.name == node_name, table.expires_at > text(self._now)
+        alive = table.name == node_name, table.expires_at > text(self.now)
         with self.transaction() as connection:
             return connection.execute(update(schema.node).where(*alive).values(is_drain_wanted=True)).rowcount > 0
 
@@ -202,7 +205,7 @@ class PostgresStore:
         """Ask all nodes that are alive to rebalance. Returns how many there are."""
         table = schema.node.c
         with self.transaction() as connection:
-            asked = update(schema.node).where(table.expires_at > text(self._now))
+            asked = update(schema.node).where(table.expires_at > text(self.now))
             return connection.execute(asked.values(rebalances=table.rebalances + 1)).rowcount
 
     def owned_by(self, node_name: str) -> int:
@@ -277,6 +280,12 @@ def write_row(connection: Connection, file: RecordedFile, epoch: int) -> bool:
 _CHANGED = update(schema.version).values(revision=schema.version.c.revision + 1)
 
 _IS_OF_CAMERA = schema.owner.c.camera_id == schema.camera.c.id
+
+_SEEN = """
+INSERT INTO cluster_member AS old (name, seen_at) VALUES (:name, {now})
+ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at, has_left = false
+WHERE old.has_left OR old.seen_at < excluded.seen_at - interval '10 seconds'
+"""
 
 _CLAIM = """
 WITH alive AS (

@@ -19,6 +19,7 @@ import base64
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
+from copy import copy
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -33,6 +34,11 @@ READ_S = 10.0
 
 CONNECTIONS_MAX = 24
 """Uploads and readers at a time."""
+
+COPY_MAX_BYTES = 5 * 1024**3
+"""The largest object that one CopyObject copies (docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html)."""
+
+COPY_PART_BYTES = 32 * 1024**2
 
 DEFAULT_REGION = "us-east-1"
 """What most servers that are not Amazon's expect in a signature."""
@@ -152,6 +158,30 @@ class ObjectStore:
             if error.answer == "InvalidRange":
                 return b""
             raise
+
+    def copy(self, source: "ObjectStore", source_key: str, key: str) -> None:
+        """Copy an object of another folder of the same storage. One that is large goes through the memory in parts."""
+        size = source.size(source_key)
+        if size is None:
+            raise ObjectStoreError(StoreFault.NO_OBJECT)
+        if size <= COPY_MAX_BYTES:
+            with _errors_as_ours():
+                self._client.copy_object(**self._object(key), CopySource=source._object(source_key))
+            return
+        upload_id = self.begin(key)
+        spans = ((start, min(start + COPY_PART_BYTES, size)) for start in range(0, size, COPY_PART_BYTES))
+        parts = [
+            self.put_part(key, upload_id, number, source.read(source_key, *span))
+            for number, span in enumerate(spans, 1)
+        ]
+        self.complete(key, upload_id, parts)
+
+    def beside(self, folder: str) -> "ObjectStore":
+        """The folder of this name beside this one, through the same connections. Do not close it."""
+        parent = self._prefix.rstrip("/").rpartition("/")[0]
+        other = copy(self)
+        other._prefix = f"{parent}/{folder}/" if parent else f"{folder}/"
+        return other
 
     def delete(self, key: str) -> None:
         """Delete an object. It may not exist."""

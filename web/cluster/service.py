@@ -14,9 +14,11 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.cluster.actions import Action, Own, Prepare, Renew, Request, Yield
 from gateway.cluster.coordinator import Coordinator
 from gateway.cluster.model import REQUEST_MAX_S, Node
@@ -26,7 +28,10 @@ from gateway.errors import LiveedgeError, SettingsError, StorageError
 from web.cluster.database_thread import DatabaseThread
 from web.cluster.faults import Faults
 from web.cluster.settings import ClusterSettings
-from web.cluster.status import ClusterStatus, NodeStatus
+from web.cluster.status import AbsentNodeStatus, ClusterStatus, NodeStatus
+
+if TYPE_CHECKING:
+    from hls.cluster.uploads import AbsentNode
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +76,8 @@ class Cluster:
         self.takeovers = 0
         """Cameras that this node began to capture as their owner."""
         self.faults = Faults()
+        self.absent: Sequence[AbsentNode] = ()
+        """The nodes that are not alive, see :mod:`web.cluster.absent_nodes`."""
         url = settings.cluster_url.get_secret_value()
         self._thread = DatabaseThread(url, "cluster")
         self._lease_thread = DatabaseThread(url, "cluster-lease")
@@ -130,6 +137,10 @@ class Cluster:
                     cameras=sum(owner is node for owner in owners.values()),
                 )
                 for node in sorted(view.nodes.values(), key=lambda node: node.id)
+            ],
+            absent=[
+                AbsentNodeStatus(name=node.name, since=to_rfc3339(_ticks(node.seen_at)), left=node.has_left)
+                for node in self.absent
             ],
         )
 
@@ -318,6 +329,10 @@ class Cluster:
                 except Exception as error:
                     self._revision = revision
                     self.faults.add("the changed cameras could not be applied", error)
+
+
+def _ticks(time: datetime) -> int:
+    return round(time.timestamp() * CLOCK_RATE)
 
 
 async def _nothing(_: str) -> None:

@@ -15,6 +15,14 @@ class NodeStatus(BaseModel):
     cameras: int = Field(description="how many it owns")
 
 
+class AbsentNodeStatus(BaseModel):
+    """A node that is not alive."""
+
+    name: str
+    since: str = Field(description="when it was alive last, to ten seconds")
+    left: bool = Field(description="whether it ended in order")
+
+
 class SharedRecording(BaseModel):
     """A recorded file of a node."""
 
@@ -52,3 +60,6 @@ class ClusterStatus(BaseModel):
     owned: dict[str, int] = Field(description="the cameras that this node owns, with the epoch of each")
     owners: dict[str, str | None] = Field(description="the name of each camera's owner; null: nobody owns it")
     nodes: list[NodeStatus]
+    absent: list[AbsentNodeStatus] = Field(
+        default=[], description="nodes that are not alive; they are forgotten after 30 days"
+    )

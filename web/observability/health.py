@@ -77,6 +77,11 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
         yield ("cluster", "cluster_database_away", None, f"{gateway.cluster.error}: {why}")
     if gateway.cluster is not None and gateway.cluster.faults.message is not None:
         yield ("cluster", "cluster_fault", None, gateway.cluster.faults.message)
+    if gateway.cluster is not None:
+        for node in gateway.cluster.absent:
+            if not node.has_left:
+                why = "it ended without leaving the cluster, and other nodes capture its cameras"
+                yield ("cluster", "cluster_node_away", None, f"the node {node.name} is away: {why}")
     yield from _archive(gateway)
     for find in gateway.problem_sources:
         yield from find()

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 
 from prometheus_client.core import Metric
 
-from web.cluster.recordings import SharedIndex
+from web.cluster.archive import ClusterArchive
 from web.cluster.service import Cluster
 from web.observability.metrics.families import counter, gauge, single
 
 
-def cluster_metrics(cluster: Cluster | None, index: SharedIndex | None) -> Iterable[Metric]:
+def cluster_metrics(cluster: Cluster | None, archive: ClusterArchive | None) -> Iterable[Metric]:
     """The families ``liveedge_cluster_…``; none where this gateway is alone."""
-    if cluster is None or index is None:
+    if cluster is None or archive is None:
         return
-    status = cluster.status()
+    status, index = cluster.status(), archive.index
     yield gauge("cluster_ready", "1 while the node takes new viewers, 0 while it drains", (), single(status.ready))
     yield gauge(
         "cluster_provisional",
@@ -39,3 +39,18 @@ def cluster_metrics(cluster: Cluster | None, index: SharedIndex | None) -> Itera
     yield counter(
         "cluster_index_spares", "Times that a file was written as that of a former owner", (), single(index.spares)
     )
+    away = sum(not node.has_left for node in cluster.absent)
+    yield gauge("cluster_absent_nodes", "Nodes that ended without leaving the cluster, and are away", (), single(away))
+    yield counter(
+        "cluster_uploads_adopted",
+        "Uploads of other processes that this node completed",
+        (),
+        single(archive.absent.adopted),
+    )
+    yield counter(
+        "cluster_uploads_dropped",
+        "States of uploads too many to wait, of which the other nodes have no news",
+        (),
+        single(archive.uploads.dropped if archive.uploads is not None else 0),
+    )
+    yield counter("cluster_faults", "Errors inside this node that nobody expected", (), single(cluster.faults.count))
