@@ -150,6 +150,15 @@ class PacketBuilder:
             return None
         return self._packet(VIDEO, data, times, is_keyframe=is_keyframe, info=self.info)
 
+    def expect_codec(self, codec: str, parameter_sets: bytes) -> None:
+        """The video is of another codec than was said, with these parameter sets of the session description. Before the
+        first keyframe."""
+        assert self.info is None
+        self._codec = codec
+        self._may_reorder = codec not in SIZE_OF
+        self._known = ParameterSets((), (), ()) if codec in SIZE_OF else parameter_sets_in(codec, parameter_sets)
+        self._newest_pts, self._order = None, None
+
     def expect_audio(self, audio: AudioInfo) -> None:
         """The audio that follows is this. Where it was other, another stream begins with the next keyframe."""
         if audio != self._audio:

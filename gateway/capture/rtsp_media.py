@@ -17,6 +17,8 @@ Rules:
    right description. Otherwise a stream of another description begins with the next keyframe.
 4. Where no keyframe comes for :data:`INTRA_WAIT_S`, although the camera was asked, pictures of I slices alone are taken
    for keyframes, until there is one.
+5. Video is of the codec that it shows itself to be until its first keyframe
+   (:mod:`gateway.rtsp.depacketize.codec_finder`), whatever the session description says.
 """
 
 import logging
@@ -36,6 +38,7 @@ from gateway.codec.annexb import join
 from gateway.media import AudioInfo, Metadata, Packet
 from gateway.rtsp.depacketize import Depacketizer, Frame
 from gateway.rtsp.depacketize.audio import SamplesDepacketizer
+from gateway.rtsp.depacketize.codec_finder import CodecFinder
 from gateway.rtsp.depacketize.metadata import MetadataDepacketizer
 from gateway.rtsp.depacketize.nal import NalDepacketizer
 from gateway.rtsp.formats import AudioFormat, MetadataFormat, VideoFormat
@@ -266,6 +269,7 @@ class RtspMedia:
         self.video_at = arrival.monotonic
         self._on_packet(packet)
         if not has_begun:
+            self._end_search_for_codec()
             for early in self._builder.take_early_audio(packet):
                 self._on_packet(early)
 
@@ -284,15 +288,42 @@ class RtspMedia:
         formats = [format, *format.others] if isinstance(format, AudioFormat) else [format]
         found: list[PayloadFormat] = []
         for each in formats:
-            depacketizer = each.make()
+            depacketizer = self._finder(each) if isinstance(each, VideoFormat) else each.make()
             if isinstance(depacketizer, SamplesDepacketizer):
                 depacketizer.joins = lambda: not is_watched()
             taker = self._taker(each, depacketizer)
             found.append(PayloadFormat(each.payload_type, each.clock_rate, depacketizer, taker))
         return found
 
+    def _finder(self, format: VideoFormat) -> Depacketizer:
+        """Rule 5."""
+        formats = {each.codec: each for each in (*format.others, format)}
+        if len(formats) == 1:
+            return format.make()
+
+        def take(codec: str) -> None:
+            log.warning(
+                "the camera sends %s, and its session description says %s; it is taken for what it sends",
+                codec,
+                self._codec,
+                extra={"camera": self._camera_id},
+            )
+            self._codec = codec
+            self._builder.expect_codec(codec, join(*formats[codec].parameter_sets))
+
+        return CodecFinder(format.codec, {codec: each.make for codec, each in formats.items()}, take)
+
+    def _end_search_for_codec(self) -> None:
+        for track in self.tracks:
+            for each in track.formats:
+                if isinstance(each.depacketizer, CodecFinder):
+                    track.replace_depacketizer(each.depacketizer, each.depacketizer.inner)
+
     def _depacketizers(self) -> Iterator[Depacketizer]:
-        return (each.depacketizer for track in self.tracks for each in track.formats)
+        for track in self.tracks:
+            for each in track.formats:
+                found = each.depacketizer
+                yield found.inner if isinstance(found, CodecFinder) else found
 
     def _taker(
         self, format: VideoFormat | AudioFormat | MetadataFormat, depacketizer: Depacketizer

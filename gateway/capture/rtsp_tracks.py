@@ -121,6 +121,16 @@ class ReceivedTrack:
         """Packets that are no RTP, or of another payload type or source, and payloads that their format forbids."""
         return self._refused + sum(each.depacketizer.malformed for each in self.formats)
 
+    def replace_depacketizer(self, former: Depacketizer, depacketizer: Depacketizer) -> None:
+        """Let the format that had ``former`` have another one from the next packet on."""
+        for each in self.formats:
+            if each.depacketizer is former:
+                changed = replace(each, depacketizer=depacketizer)
+                self.formats = tuple(changed if other is each else other for other in self.formats)
+        if self._format.depacketizer is former:
+            # It may have been adopted for another payload type.
+            self._format = replace(self._format, depacketizer=depacketizer)
+
     @property
     def received(self) -> int:
         """Packets of the present source that came."""

@@ -37,7 +37,7 @@ class VideoFormat:
     """A video track that can be captured.
 
     ``parameter_sets`` are those of the session description, NAL units without start codes. ``make`` makes the track's
-    depacketizer.
+    depacketizer. ``others`` are the formats that the track may have in its place, where the description is wrong.
     """
 
     codec: str
@@ -45,6 +45,7 @@ class VideoFormat:
     clock_rate: int
     parameter_sets: tuple[bytes, ...]
     make: Callable[[], Depacketizer]
+    others: "tuple[VideoFormat, ...]" = ()
 
     @property
     def payload_types(self) -> tuple[int, ...]:
@@ -74,11 +75,18 @@ class AudioFormat:
 
 
 def video_format(media: Media) -> VideoFormat | None:
-    """The first format of a video section that is known, or ``None``."""
+    """The first format of a video section that is known, or ``None``.
+
+    One of H.264 that has the parameter sets of H.265 alone, or the reverse, is what these say.
+    """
     for found in media.formats:
         maker = _VIDEO.get(found.encoding)
         if maker is not None:
-            return maker(found)
+            declared = maker(found)
+            all_formats = [declared, *(other(found) for other in _VIDEO.values() if other is not maker)]
+            if found.encoding != "JPEG" and not declared.parameter_sets:
+                all_formats.sort(key=lambda each: not each.parameter_sets)
+            return replace(all_formats[0], others=tuple(all_formats[1:]))
     return None
 
 

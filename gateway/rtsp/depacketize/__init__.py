@@ -27,9 +27,12 @@ class Frame(NamedTuple):
 
 
 class Depacketizer(Protocol):
-    """See the module. ``malformed`` are the payloads that were dropped for their form."""
+    """See the module."""
 
-    malformed: int
+    @property
+    def malformed(self) -> int:
+        """Payloads that were dropped for their form."""
+        ...
 
     def push(self, payload: memoryview, timestamp: int, *, marker: bool, lost: int) -> list[Frame]:
         """Take a payload. ``timestamp`` does not wrap; ``lost`` packets are missing right before this one.
