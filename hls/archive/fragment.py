@@ -3,14 +3,7 @@
 import struct
 from dataclasses import dataclass, replace
 
-from gateway.clock import CLOCK_RATE
 from hls.mp4.moof import FragmentBoxes
-from hls.parts.part import PartSamples
-
-FRAGMENT_MAX_90K = 9 * CLOCK_RATE // 20
-"""A fragment has one part, or several that are together at most so long; most have two parts of 0.2 s. A crash loses
-less than 0.6 s whatever the keyframe interval: a fragment, what waits for the next reading of a camera that nobody
-watches (0.1 s), and the time of writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +23,6 @@ class Fragment:
     @property
     def end_90k(self) -> int:
         return self.start_90k + self.duration_90k
-
-
-class FragmentBorders:
-    """Which parts make a fragment of a recording: a function of the parts alone.
-
-    A fragment begins with each part that begins with a keyframe. It ends where another part as long as the last one
-    would make it longer than :data:`FRAGMENT_MAX_90K`.
-    """
-
-    def __init__(self) -> None:
-        self._duration_90k = 0
-
-    def is_complete(self, part: PartSamples) -> bool:
-        """Whether the fragment ends with this part, which is the next one."""
-        if part.is_keyframe:
-            self._duration_90k = 0
-        duration_90k = part.end_90k - part.dts_90k
-        self._duration_90k += duration_90k
-        if self._duration_90k + duration_90k <= FRAGMENT_MAX_90K:
-            return False
-        self._duration_90k = 0
-        return True
 
 
 def add_fragment(fragments: list[Fragment], about: FragmentBoxes, offset: int, size: int) -> None:

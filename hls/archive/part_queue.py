@@ -14,8 +14,8 @@ import contextlib
 from collections import deque
 from typing import NamedTuple
 
-from hls.archive.fragment import FragmentBorders
 from hls.archive.segment import EndReason
+from hls.parts.fragment_borders import FragmentBorders
 from hls.parts.part import PartSamples
 
 QUEUE_MAX_PARTS = 128
@@ -76,7 +76,7 @@ class PartQueue:
             self.dropped += part.packets
             return
         # A keyframe completes the fragment before it.
-        if self._borders.is_complete(part) or (begins and self._parts):
+        if self._borders.is_complete(part.duration_90k, is_keyframe=part.is_keyframe) or (begins and self._parts):
             self._wakeup.set()
         self._parts.append(item._replace(lost=self._skipped, after=self._skipped_after))
         self._skipped, self._skipped_after = 0, None

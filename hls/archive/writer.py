@@ -41,7 +41,7 @@ from hls.archive.baseline import NOTHING_LEARNED, Baseline
 from hls.archive.data_dir import make_private_dir
 from hls.archive.durable import sync_data, sync_folder
 from hls.archive.file_samples import FileSamples
-from hls.archive.fragment import Fragment, FragmentBorders, add_fragment
+from hls.archive.fragment import Fragment, add_fragment
 from hls.archive.identity import identity, identity_tag, sound_identity
 from hls.archive.positioned_write import write_at, write_pieces
 from hls.archive.segment import EndReason, Segment, SegmentState
@@ -50,6 +50,7 @@ from hls.mp4.fragments import AUDIO_TRACK_ID, VIDEO_TRACK_ID, FragmentMuxer, Fra
 from hls.mp4.init_segment import closed_head, comment_tag, init_id, read_tracks, recording_init
 from hls.mp4.moof import FragmentBoxes
 from hls.mp4.moov import TrackTable, moov
+from hls.parts.fragment_borders import FragmentBorders
 from hls.parts.part import PartSamples
 from hls.settings import FsyncMode
 
@@ -177,7 +178,7 @@ class SegmentWriter:
         self._samples.check(part)
         if part.is_keyframe:
             self._write_fragment()
-        is_complete = self._borders.is_complete(part)
+        is_complete = self._borders.is_complete(part.duration_90k, is_keyframe=part.is_keyframe)
         self._parts.append(part)
         if is_complete:
             self._write_fragment()

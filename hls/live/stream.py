@@ -244,6 +244,7 @@ class LiveStream:
             counters=self.counters,
             least_target_s=self._target_of_other_s,
             is_heard=lambda: self._hold is not None or self._recorded.has_sink,
+            sound_may_wait=lambda: self._hold is None,
             is_awaited=lambda: self._hold is not None,
             wanted_sound=self._wanted_sound,
             state=state,

@@ -40,7 +40,8 @@ class LiveWindow:
 
     ``after`` is the window of the same camera that this one replaces: the numbers continue after its numbers, whatever
     the clock says. ``least_target_s`` is called once: the target duration is at least that.
-    ``is_heard`` and ``wanted_sound`` as in :class:`~hls.parts.run_sound.RunSound`. ``is_awaited``: whether a viewer
+    ``is_heard`` and ``wanted_sound`` as in :class:`~hls.parts.run_sound.RunSound`, ``sound_may_wait`` as in
+    :class:`~hls.parts.segmenter.Segmenter`. ``is_awaited``: whether a viewer
     waits for the playlist.
     ``state`` is that of the window of an earlier process, which this one goes on with.
     """
@@ -55,6 +56,7 @@ class LiveWindow:
         max_bytes: int = MAX_BYTES,
         least_target_s: Callable[[], int] = lambda: 0,
         is_heard: Callable[[], bool] = lambda: True,
+        sound_may_wait: Callable[[], bool] = lambda: False,
         is_awaited: Callable[[], bool] = lambda: True,
         wanted_sound: Callable[[], AudioInfo | None] = lambda: None,
         state: WindowState | None = None,
@@ -76,6 +78,7 @@ class LiveWindow:
             self._first_discontinuity = max(self._first_discontinuity, after.newest_discontinuity + 1)
         self._least_target_s = least_target_s
         self._is_heard = is_heard
+        self._sound_may_wait = sound_may_wait
         self._is_awaited = is_awaited
         self._wanted_sound = wanted_sound
         self._next_part = 0
@@ -119,6 +122,7 @@ class LiveWindow:
             state.targets,
             self.counters,
             is_heard=self._is_heard,
+            sound_may_wait=self._sound_may_wait,
             after=state.end,
             playlist_sound=state.segments[-1].muxer.info.audio,
             wanted_sound=self._wanted_sound,
@@ -269,7 +273,11 @@ class LiveWindow:
         targets = replace(targets, target_duration_s=max(targets.target_duration_s, self._least_target_s()))
         self.targets = targets
         self._segmenter = segmenter = Segmenter(
-            targets, self.counters, is_heard=self._is_heard, wanted_sound=self._wanted_sound
+            targets,
+            self.counters,
+            is_heard=self._is_heard,
+            sound_may_wait=self._sound_may_wait,
+            wanted_sound=self._wanted_sound,
         )
         kept = self._measured.take()
         segmenter.has_audio = any(not each.is_video for each in kept)

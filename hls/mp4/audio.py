@@ -14,7 +14,8 @@ Rules:
 4. Decoder and encoder errors are counted, and treated as missing audio.
    Sound that is always late has been moved before (:mod:`gateway.capture.sound_delay`).
 5. Audio is transcoded when a part takes it, all packets since the last part at once. While nobody hears it, it is
-   silence instead.
+   silence instead. While only a recording needs it, it may wait for the part that completes a fragment: encoders of
+   many cameras have no room in the caches of a processor, so that each costs least if it is seldom used.
 """
 
 from collections import deque
@@ -157,13 +158,17 @@ class AudioTrack:
         if len(self._waiting) >= BATCH_MAX_PACKETS:
             self._transcode()
 
-    def take(self, until_90k: int) -> list[Sample]:
-        """The frames that begin before ``until_90k`` and were not taken yet."""
+    def take(self, until_90k: int, *, may_wait: bool = False) -> list[Sample]:
+        """The frames that begin before ``until_90k`` and were not taken yet. None, if they ``may_wait`` for the next
+        call and have to be transcoded."""
         until = self._position(until_90k)
-        if self._transcoder is not None and not self._is_heard():
-            self._waiting.clear()
-            self._is_missing = True
-            self._is_aligned = False
+        if self._transcoder is not None:
+            if not self._is_heard():
+                self._waiting.clear()
+                self._is_missing = True
+                self._is_aligned = False
+            elif may_wait:
+                return []
         self._transcode()
         if until - self._next > LAG_MAX_S * self.info.sample_rate_hz:
             self._is_missing = True

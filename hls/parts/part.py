@@ -52,6 +52,11 @@ class PartSamples:
     audio_offset: int
 
     @property
+    def duration_90k(self) -> int:
+        """From its first frame to the frame after it."""
+        return self.end_90k - self.dts_90k
+
+    @property
     def size(self) -> int:
         """Bytes of media."""
         return sum(sum(map(len, track.data)) for track in self.tracks)

@@ -95,9 +95,9 @@ class RunSound:
         """By how much samples are later than their packets say, in samples."""
         return self.track.offset if self.track is not None else 0
 
-    def take(self, until_90k: int) -> Sequence[Sample]:
+    def take(self, until_90k: int, *, may_wait: bool = False) -> Sequence[Sample]:
         """See :meth:`~hls.mp4.audio.AudioTrack.take`."""
-        return self.track.take(until_90k) if self.track is not None else ()
+        return self.track.take(until_90k, may_wait=may_wait) if self.track is not None else ()
 
     def waiting(self, until_90k: int) -> Sequence[Sample]:
         """See :meth:`~hls.mp4.audio.AudioTrack.waiting`."""

@@ -36,6 +36,7 @@ from gateway.media import AudioInfo, Packet, StreamInfo
 from hls.mp4.fragments import VIDEO_TRACK_ID, FragmentMuxer, FragmentTrack, fragment
 from hls.parts.clock_step import is_clock_step
 from hls.parts.counters import PartCounters
+from hls.parts.fragment_borders import FragmentBorders
 from hls.parts.pace import WHOLE_SEGMENT_90K, Pace
 from hls.parts.part import Part, PartSamples, SegmentEnd, video_samples
 from hls.parts.run_sound import SOUND_WAIT_90K, RunSound, can_have_sound
@@ -62,8 +63,9 @@ class Segmenter:
 
     With ``for_recording`` no playlist has the parts. They end where their frames do, the first frame need not be a
     keyframe, and the first part of a run lasts :data:`SOUND_WAIT_90K` if sound is declared and not heard. ``is_heard``
-    as in :class:`~hls.mp4.audio.AudioTrack`. ``after`` is the timeline that it continues, with a discontinuity;
-    ``playlist_sound`` and ``wanted_sound`` as in :class:`~hls.parts.run_sound.RunSound`.
+    as in :class:`~hls.mp4.audio.AudioTrack`. ``sound_may_wait`` is asked for each part: whether its sound may come with
+    the part that completes a fragment of the recording. ``after`` is the timeline that it continues, with a
+    discontinuity; ``playlist_sound`` and ``wanted_sound`` as in :class:`~hls.parts.run_sound.RunSound`.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Segmenter:
         *,
         for_recording: bool = False,
         is_heard: Callable[[], bool] = lambda: True,
+        sound_may_wait: Callable[[], bool] = lambda: False,
         after: TimelineEnd | None = None,
         playlist_sound: AudioInfo | None = None,
         wanted_sound: Callable[[], AudioInfo | None] = lambda: None,
@@ -96,6 +99,8 @@ class Segmenter:
         self._muxer: FragmentMuxer | None = None
         self._info: StreamInfo | None = None
         self._sound = RunSound(self._counters.audio, is_heard, playlist_sound, wanted_sound)
+        self._sound_may_wait = sound_may_wait
+        self._borders = FragmentBorders()
         self._sequence = 0
         self._run = 0
         self._offset_90k = 0
@@ -232,7 +237,7 @@ class Segmenter:
         open_90k = at_90k - self._end_90k
         is_too_slow = self._pace.is_too_slow(self._open_lag_90k, open_90k, is_keyframe=packet.is_keyframe)
         if is_too_slow and not self._for_recording:
-            self._close_part(boundary_90k, packet.dts_90k)
+            self._close_part(boundary_90k, packet.dts_90k, ends_fragment=packet.is_keyframe)
             self._end_segment()
             self._pace.lists_parts = False
             return
@@ -241,10 +246,10 @@ class Segmenter:
             return
         is_long_enough = at_90k - self._segment_start_90k >= MIN_SEGMENT_90K
         if packet.is_keyframe and (is_long_enough or not self._begins_with_keyframe):
-            self._close_part(boundary_90k, packet.dts_90k)
+            self._close_part(boundary_90k, packet.dts_90k, ends_fragment=True)
             self._end_segment()
         elif open_90k >= self.targets.part_min_90k:
-            self._close_part(boundary_90k, packet.dts_90k)
+            self._close_part(boundary_90k, packet.dts_90k, ends_fragment=packet.is_keyframe)
             duration_90k = self._end_90k - self._segment_start_90k
             next_90k = max(target_90k, self.frame_90k) if not self._pace.lists_parts else target_90k
             is_whole = not self._pace.lists_parts and duration_90k >= WHOLE_SEGMENT_90K
@@ -264,12 +269,15 @@ class Segmenter:
         """By how much the open part begins earlier than its first frame."""
         return self._frames[0].dts_90k + self._offset_90k - self._end_90k
 
-    def _close_part(self, boundary_90k: int, next_dts_90k: int | None) -> None:
+    def _close_part(self, boundary_90k: int, next_dts_90k: int | None, *, ends_fragment: bool) -> None:
+        """``ends_fragment``: that of the recording ends in any case."""
         frames, self._frames = self._frames, []
         start_90k, self._end_90k = self._end_90k, boundary_90k
+        lasts_90k = self._part_end_90k(frames[-1], next_dts_90k) - frames[0].dts_90k
+        ends_fragment |= self._borders.is_complete(lasts_90k, is_keyframe=frames[0].is_keyframe)
         self._muxer = muxer = self._part_muxer()
         self._is_opening = False
-        audio = self._sound.take(boundary_90k)
+        audio = self._sound.take(boundary_90k, may_wait=not ends_fragment and self._sound_may_wait())
         tracks = muxer.tracks(video_samples(frames, start_90k, boundary_90k, self._offset_90k), audio)
         self._sequence += 1
         part = Part(
@@ -308,13 +316,16 @@ class Segmenter:
             run=self._run,
             info=info,
             dts_90k=first.dts_90k,
-            end_90k=next_dts_90k if next_dts_90k is not None else last.dts_90k + (last.duration_90k or self.frame_90k),
+            end_90k=self._part_end_90k(last, next_dts_90k),
             captured_at_90k=first.captured_at_90k,
             is_keyframe=first.is_keyframe,
             tracks=tracks,
             offset_90k=self._offset_90k,
             audio_offset=self._sound.offset if self._sound.is_own else 0,
         )
+
+    def _part_end_90k(self, last: Packet, next_dts_90k: int | None) -> int:
+        return next_dts_90k if next_dts_90k is not None else last.dts_90k + (last.duration_90k or self.frame_90k)
 
     def _end_segment(self) -> None:
         if self._end_90k > self._segment_start_90k:
@@ -343,7 +354,7 @@ class Segmenter:
 
     def _stop(self, next_dts_90k: int | None = None) -> None:
         """End the segment. The last frame gets the usual duration, if the part target permits it."""
-        self._close_part(self._boundary_90k(self._edge_90k + self.frame_90k), next_dts_90k)
+        self._close_part(self._boundary_90k(self._edge_90k + self.frame_90k), next_dts_90k, ends_fragment=True)
         self._end_segment()
         self._is_running = False
 

@@ -114,7 +114,7 @@ class RecordedParts:
     def _feed_own(self, packet: Packet, now_s: float) -> None:
         if self._own is None:
             # It joins where the live window's segmenter stopped.
-            self._own = Segmenter(OWN_TARGETS, for_recording=True)
+            self._own = Segmenter(OWN_TARGETS, for_recording=True, sound_may_wait=lambda: True)
             self._own.on_samples = self._sink
         if packet.is_video and packet.info.audio is not None and packet.info.audio == self._heard:
             self._own.has_audio = True

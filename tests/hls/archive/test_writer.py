@@ -18,7 +18,6 @@ from gateway.clock import CLOCK_RATE
 from gateway.codec.parameter_sets import find_parameter_sets, video_info
 from gateway.media import MediaKind, Packet, StreamInfo
 from hls.archive.check import check_archive
-from hls.archive.fragment import FRAGMENT_MAX_90K, FragmentBorders
 from hls.archive.identity import IDENTITY_KEY, identity
 from hls.archive.part_queue import QueuedPart
 from hls.archive.recording import Recording
@@ -28,7 +27,7 @@ from hls.archive.segment import EndReason, Segment, SegmentState
 from hls.archive.segment_files import SegmentFiles
 from hls.archive.writer import SegmentWriter
 from hls.mp4.fragments import declare_streams, sample_data
-from hls.parts.part import PartSamples
+from hls.parts.fragment_borders import FRAGMENT_MAX_90K
 from hls.playback.clip import make_clip
 from hls.settings import FsyncMode
 from tests.support.ffprobe import decode, ffprobe
@@ -383,18 +382,3 @@ def test_a_file_of_an_earlier_version_is_recovered_checked_and_cut(tmp_path: Pat
     (tmp_path / "clip.mp4").write_bytes(b"".join(clip.read(0, clip.length)))
     assert decode(tmp_path / "clip.mp4") == ""
     assert clip.duration_90k == 2 * CLOCK_RATE
-
-
-def test_borders_depend_on_the_parts_alone() -> None:
-    borders = FragmentBorders()
-    [key] = parts_of(encode()[:1])
-
-    def lasting(seconds: float, *, is_keyframe: bool = False) -> PartSamples:
-        return replace(key, is_keyframe=is_keyframe, end_90k=key.dts_90k + round(seconds * CLOCK_RATE))
-
-    assert [borders.is_complete(lasting(0.2)) for _ in range(4)] == [False, True, False, True]
-    assert [borders.is_complete(lasting(0.15)) for _ in range(6)] == [False, False, True] * 2
-    assert borders.is_complete(lasting(0.25)), "two would be too long"
-    assert not borders.is_complete(lasting(0.2))
-    assert not borders.is_complete(lasting(0.2, is_keyframe=True)), "a keyframe begins another"
-    assert borders.is_complete(lasting(1, is_keyframe=True))

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from gateway.clock import CLOCK_RATE
 from gateway.media import AudioInfo, Packet
 from hls.parts.counters import PartCounters
+from hls.parts.fragment_borders import FragmentBorders
 from hls.parts.part import Part, PartSamples
 from hls.parts.segmenter import Segmenter
 from hls.parts.target_duration import TargetDurations
-from tests.support.sources.packets import AAC, START_90K, PacketSource, Shape
+from tests.support.sources.packets import AAC, PCMU, START_90K, PacketSource, Shape
 
 TARGETS = TargetDurations(part_target_90k=18_450, target_duration_s=3)
 SHAPE = Shape(gop=10)
@@ -243,6 +244,36 @@ def test_audio_that_begins_late_joins_at_the_next_keyframe() -> None:
     assert with_sound == [False, False, False, True, True]
     assert [segment[0].is_discontinuity for segment in output.segments] == [False, False, False, True, False]
     assert_legal(output)
+
+
+@pytest.mark.parametrize("gop", [10, 17, 100])
+def test_sound_that_only_a_recording_needs_comes_with_the_part_that_completes_a_fragment(gop: int) -> None:
+    def fed(*, may_wait: bool) -> list[PartSamples]:
+        output, recorded = Output(), list[PartSamples]()
+        output.segmenter = Segmenter(TARGETS, sound_may_wait=lambda: may_wait)
+        output.segmenter.has_audio = True
+        output.segmenter.on_samples = recorded.append
+        for packet in PacketSource(Shape(gop=gop, audio=PCMU)).with_sound(150):
+            output.feed(packet, packet.dts_90k / CLOCK_RATE)
+        output.segmenter.end_run()
+        return recorded
+
+    def fragments(parts: list[PartSamples]) -> list[list[int]]:
+        """The times of the sound of each fragment of the recording."""
+        found: list[list[int]] = [[]]
+        borders = FragmentBorders()
+        for part in parts:
+            if part.is_keyframe and found[-1]:
+                found.append([])
+            found[-1] += [sample.dts for sample in part.audio.samples] if part.audio is not None else []
+            if borders.is_complete(part.duration_90k, is_keyframe=part.is_keyframe):
+                found.append([])
+        return [each for each in found if each]
+
+    prompt, waiting = fed(may_wait=False), fed(may_wait=True)
+    assert fragments(waiting) == fragments(prompt)
+    with_sound = sum(part.audio is not None for part in prompt)
+    assert sum(part.audio is not None for part in waiting) < 0.75 * with_sound
 
 
 @pytest.mark.parametrize("slow_fps", [4, 2, 1])
