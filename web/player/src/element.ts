@@ -14,14 +14,17 @@ import {
 import { type Statistics, StatsTracker } from "./core/stats.ts";
 import { liveStatusText, type StatusText } from "./core/status-text.ts";
 import { TRANSPORTS, type TransportName } from "./core/transports.ts";
+import { DigitalZoom } from "./digital-zoom.ts";
 import css from "./element.css?inline";
 import { toggleFullscreen } from "./fullscreen.ts";
 import { LivePlayback } from "./live-playback.ts";
 import { type Button, createPart, Overlay } from "./overlay.ts";
+import { canFloat, keepFloating, toggleFloating } from "./picture-in-picture.ts";
 import { Poster } from "./poster.ts";
 import { RecordingControl } from "./recording-control.ts";
 import { toBlob } from "./snapshot.ts";
 import { TalkButton } from "./talk-button.ts";
+import { Visibility } from "./visibility.ts";
 
 // In a variable, because the bundler would treat a literal as an asset.
 const SCRIPT_URL = import.meta.url;
@@ -30,10 +33,6 @@ const GATEWAY_URL = new URL("..", SCRIPT_URL).href.replace(/\/$/, "");
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(css);
 
-/** A player that is scrolled out of view stops after this, so that scrolling back and forth does not restart it. */
-const OUT_OF_VIEW_MS = 10_000;
-/** A player in a hidden tab stops after this, so that switching between two tabs does not restart it. */
-const HIDDEN_MS = 60_000;
 const STATISTICS_INTERVAL_MS = 1000;
 
 export type PlayerMode = "live" | "recording" | "paused";
@@ -47,21 +46,27 @@ export interface PlayerState extends StatusText {
   latencyMs: number | null;
 }
 
-/** A video that is resized by hand changes its size many times a second. */
-const RESIZE_MS = 300;
-
 const QUALITY = { auto: "qualityAuto", main: "qualityMain", sub: "qualitySub" } as const;
 
 const PROPERTIES = ["camera", "src", "transports", "token", "muted", "rendition"] as const;
 
 export class LiveEdgePlayer extends HTMLElement {
-  static readonly observedAttributes = [...PROPERTIES, "signaling", "lang", "controls", "talk"];
+  static readonly observedAttributes = [...PROPERTIES, "signaling", "lang", "controls", "talk", "zoom"];
 
   private readonly root = this.attachShadow({ mode: "open", delegatesFocus: true });
   private readonly poster = new Poster();
   private readonly overlay = new Overlay();
   private readonly surfaces = createPart("div", "surfaces");
   private readonly stats = new StatsTracker();
+  private readonly digitalZoom = new DigitalZoom(this, this.surfaces, () => {
+    // The stream that fits is another one, perhaps.
+    this.visibility.sizeChanged();
+    this.updateControls();
+  });
+  private readonly visibility = new Visibility(this, this.root, {
+    changed: () => this.update(),
+    resized: () => this.live?.changeRendition(this.rendition),
+  });
 
   private disconnecting = new AbortController();
   private live: LivePlayback | null = null;
@@ -79,13 +84,12 @@ export class LiveEdgePlayer extends HTMLElement {
   });
   /** The stream that was shown when live playback was stopped. */
   private lastShown: Rendition | null = null;
-  private isInView = false;
   private stopTimer = 0;
-  private resizeTimer = 0;
   private isPausedByUser = false;
   private lastState: PlayerState | null = null;
   /** Whether the camera has a sub stream, so that there is something to choose. */
   private hasChoice = false;
+  private canFloat = false;
   private looking = new AbortController();
   private readonly talkButton: TalkButton;
 
@@ -252,22 +256,7 @@ export class LiveEdgePlayer extends HTMLElement {
   connectedCallback(): void {
     this.disconnecting = new AbortController();
     const { signal } = this.disconnecting;
-    const observer = new IntersectionObserver(
-      ([entry]) => {
-        this.isInView = entry?.isIntersecting ?? true;
-        this.update();
-      },
-      { rootMargin: "100px" },
-    );
-    observer.observe(this);
-    signal.addEventListener("abort", () => observer.disconnect());
-    const resized = new ResizeObserver(() => {
-      clearTimeout(this.resizeTimer);
-      this.resizeTimer = window.setTimeout(() => this.live?.changeRendition(this.rendition), RESIZE_MS);
-    });
-    resized.observe(this);
-    signal.addEventListener("abort", () => resized.disconnect());
-    document.addEventListener("visibilitychange", () => this.update(), { signal });
+    this.visibility.watch(signal);
     const timer = setInterval(() => void this.updateStatistics(), STATISTICS_INTERVAL_MS);
     signal.addEventListener("abort", () => clearInterval(timer));
     for (const name of PROPERTIES) this.upgradeProperty(name);
@@ -284,11 +273,9 @@ export class LiveEdgePlayer extends HTMLElement {
     this.looking.abort();
     this.talkButton.hide();
     clearTimeout(this.stopTimer);
-    clearTimeout(this.resizeTimer);
     this.overlay.close();
     this.recordingControl.stop();
     this.stopLive();
-    this.isInView = false;
   }
 
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
@@ -301,11 +288,15 @@ export class LiveEdgePlayer extends HTMLElement {
       this.updateControls();
     } else if (name === "talk") {
       this.updateTalk();
+    } else if (name === "zoom") {
+      this.digitalZoom.reset();
+      this.updateControls();
     } else if (name === "lang" || name === "controls") {
       this.updateControls();
       this.talkButton.show();
       this.notify();
     } else {
+      this.digitalZoom.reset();
       this.recordingControl.stop();
       this.stopLive();
       this.updateTalk();
@@ -358,10 +349,10 @@ export class LiveEdgePlayer extends HTMLElement {
     if (!isWanted) {
       // A recording takes over with its first frame. Until then the live video stays.
       if (!this.recording || this.recordingControl.isShown) this.stopLive();
-    } else if (this.isInView && !document.hidden) {
+    } else if (this.visibility.isSeen) {
       if (!this.live) this.startLive();
     } else if (this.live) {
-      this.stopTimer = window.setTimeout(() => this.stopLive(), document.hidden ? HIDDEN_MS : OUT_OF_VIEW_MS);
+      this.stopTimer = window.setTimeout(() => this.stopLive(), this.visibility.patienceMs);
     }
   }
 
@@ -382,7 +373,7 @@ export class LiveEdgePlayer extends HTMLElement {
         width,
         signaling,
         rendition: this.rendition,
-        tile: () => tileOf(this.clientWidth, this.clientHeight, devicePixelRatio),
+        tile: () => tileOf(this.clientWidth, this.clientHeight, devicePixelRatio * this.digitalZoom.scale),
       },
       {
         mount: (surface) => this.surfaces.append(asSurface(surface)),
@@ -406,6 +397,7 @@ export class LiveEdgePlayer extends HTMLElement {
   private showSurface(surface: HTMLElement): void {
     for (const other of this.surfaces.children) other.classList.toggle("shown", other === surface);
     this.poster.hide();
+    keepFloating(this.root, surface);
     if (surface === this.recording?.surface) this.stopLive();
     this.notify();
   }
@@ -415,8 +407,10 @@ export class LiveEdgePlayer extends HTMLElement {
     const { state, lastState } = this;
     this.overlay.show(state);
     const hasChoice = (this.live?.shown?.available.length ?? 0) > 1;
-    if (hasChoice !== this.hasChoice) {
+    const isVideo = canFloat(this.surface);
+    if (hasChoice !== this.hasChoice || isVideo !== this.canFloat) {
       this.hasChoice = hasChoice;
+      this.canFloat = isVideo;
       this.updateControls();
     }
     this.surfaces.classList.toggle("stale", state.mode === "live" && state.status !== "live");
@@ -450,8 +444,15 @@ export class LiveEdgePlayer extends HTMLElement {
       this.rendition = nextRendition(this.rendition);
     };
     const choice: Button[] = this.hasChoice ? [[quality, quality, nextQuality]] : [];
+    const zoom: Button[] = this.hasAttribute("zoom") ? [["zoomIn", "zoomIn", () => this.digitalZoom.in()]] : [];
+    if (this.digitalZoom.scale > 1) zoom.push(["zoomOut", "zoomOut", () => this.digitalZoom.out()]);
+    const float: Button[] = this.canFloat
+      ? [["pictureInPicture", "pictureInPicture", () => toggleFloating(this.root, this.surface)]]
+      : [];
     const buttons: Button[] = [
       ...choice,
+      ...zoom,
+      ...float,
       [this.muted ? "mute" : "sound", this.muted ? "unmute" : "mute", toggleMuted],
       ["fullscreen", "fullscreen", () => toggleFullscreen(this, this.surface)],
     ];

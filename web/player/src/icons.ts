@@ -7,6 +7,7 @@ const PATHS = {
   sound: "M5 9v6h4l5 4V5L9 9zM18 8.5a5 5 0 010 7M20.5 6a9 9 0 010 12",
   microphone: "M12 14a3 3 0 003-3V6a3 3 0 00-6 0v5a3 3 0 003 3zM6 11a6 6 0 0012 0M12 17v4",
   fullscreen: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
+  pictureInPicture: "M3 5h18v14H3zM12 12h9v7h-9z",
   back: "M15 5l-7 7 7 7",
   next: "M9 5l7 7-7 7",
   stepBack: "M16 6l-8 6 8 6zM6 6v12",

@@ -54,19 +54,29 @@ export class Overlay {
     }, NOTICE_MS);
   }
 
-  /** Replace the buttons. Without buttons, the bar is hidden. */
+  /** Replace the buttons. Without buttons, the bar is hidden. The focus stays on the button in its place. */
   setControls(language: Language, buttons: readonly Button[]): void {
     this.controls.hidden = buttons.length === 0;
+    const before = [...this.controls.children];
+    const focused = before.findIndex((button) => button.matches(":focus"));
     this.controls.replaceChildren(
       ...buttons.map(([symbol, key, onClick]) => {
         const button = document.createElement("button");
         button.type = "button";
         button.ariaLabel = button.title = translate(language, key);
         button.append(icon(symbol));
+        button.dataset.icon = symbol;
         button.addEventListener("click", onClick);
         return button;
       }),
     );
+    if (focused >= 0) this.focusAgain((before[focused] as HTMLElement).dataset.icon, focused);
+  }
+
+  private focusAgain(symbol: string | undefined, place: number): void {
+    const buttons = [...this.controls.querySelectorAll("button")];
+    const same = buttons.find((button) => button.dataset.icon === symbol);
+    (same ?? buttons[Math.min(place, buttons.length - 1)])?.focus();
   }
 
   close(): void {

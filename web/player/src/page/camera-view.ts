@@ -94,6 +94,7 @@ export class CameraView {
       camera: id,
       lang: language,
       controls: true,
+      zoom: true,
     }) as unknown as LiveEdgePlayer;
     this.ptz = new PtzPanel(id, this.player);
     if (store.api.token) this.player.token = store.api.token;

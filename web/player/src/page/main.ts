@@ -10,6 +10,7 @@ import { showHelp } from "./help.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
 import { showSignIn } from "./signin.ts";
 import { isLive, nameOf, store } from "./store.ts";
+import { keepScreenOn } from "./wake-lock.ts";
 import { showWizard } from "./wizard.ts";
 
 const COLUMNS_KEY = "liveedge-columns";
@@ -90,7 +91,9 @@ function route(): void {
     cameraView = new CameraView(id);
     show(cameraView.element);
   }
-  document.body.classList.toggle("wall", cameraView === null && location.hash === "#/wall");
+  const isWall = cameraView === null && location.hash === "#/wall";
+  document.body.classList.toggle("wall", isWall);
+  keepScreenOn(isWall);
   columns.hidden = wall.hidden = cameraView !== null;
   add.hidden = cameraView !== null || !store.hasScope("admin");
   update();

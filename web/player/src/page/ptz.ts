@@ -4,6 +4,7 @@ import { ApiError } from "../core/api.ts";
 import { placeIn } from "../core/picture-place.ts";
 import type { PtzCommand, PtzState } from "../generated/api.ts";
 import { type Icon, icon } from "../icons.ts";
+import type { LiveEdgePlayer } from "../player.ts";
 import { h, setText } from "./dom.ts";
 import { type PageMessageKey, t } from "./i18n.ts";
 import { store } from "./store.ts";
@@ -38,7 +39,7 @@ export class PtzPanel {
 
   constructor(
     private readonly id: string,
-    private readonly player: HTMLElement,
+    private readonly player: LiveEdgePlayer,
   ) {
     // In the capture phase: the player pauses at a click.
     player.addEventListener("click", (event) => this.onClick(event), { capture: true });
@@ -148,7 +149,9 @@ export class PtzPanel {
   private onClick(event: MouseEvent): void {
     if (this.center.ariaPressed !== "true") return;
     const camera = store.camera(this.id);
-    const place = placeIn(this.player.getBoundingClientRect(), event, (camera?.width ?? 16) / (camera?.height ?? 9));
+    // The surface is larger than the player while it is zoomed.
+    const shown = this.player.surface ?? this.player;
+    const place = placeIn(shown.getBoundingClientRect(), event, (camera?.width ?? 16) / (camera?.height ?? 9));
     // Its own buttons are at the lower edge.
     if (!place || event.composedPath().some((each) => each instanceof HTMLButtonElement)) return;
     event.stopPropagation();
