@@ -6,7 +6,7 @@ from collections.abc import Callable
 from gateway.clock import Clock
 from gateway.stall_watch import StallWatch
 
-LATE_S = 0.3
+LATE_S = 0.1
 """When a timer is this late, the process had no time for packets either."""
 
 

@@ -1,6 +1,6 @@
 """When a stream is silent, and when it is steady again."""
 
-from gateway.stall_watch import SILENT_S, STEADY_MAX_S, STEADY_S, USUAL_MAX_S, StallWatch
+from gateway.stall_watch import MARGIN_MIN_S, RELAPSE_S, SILENT_S, STEADY_MAX_S, STEADY_S, USUAL_MAX_S, StallWatch
 
 
 class Scene:
@@ -30,7 +30,7 @@ class Scene:
 def test_a_stream_is_silent_a_moment_after_its_usual_interval() -> None:
     scene = Scene()
     scene.play(10)
-    scene.pause(SILENT_S)
+    scene.pause(MARGIN_MIN_S)
     assert not scene.watch.is_silent
     scene.pause(0.1)
     assert scene.watch.is_silent
@@ -39,6 +39,20 @@ def test_a_stream_is_silent_a_moment_after_its_usual_interval() -> None:
     assert not scene.watch.is_silent
     assert not scene.watch.is_steady
     assert scene.watch.stalls == 1
+
+
+def test_a_stream_with_short_pauses_is_not_left_for_each_of_them() -> None:
+    scene = Scene()
+    scene.play(10)
+    for _ in range(20):
+        scene.pause(0.9)
+        scene.play(RELAPSE_S / 2)
+    assert scene.watch.stalls == 1
+    scene.pause(SILENT_S + 0.1)
+    assert scene.watch.is_silent
+    scene.play(2 * RELAPSE_S)
+    scene.pause(MARGIN_MIN_S + 0.1)
+    assert scene.watch.is_silent
 
 
 def test_a_slow_stream_is_not_silent_between_its_pictures() -> None:
