@@ -147,6 +147,27 @@ class EventSettings(SettingsGroup):
     )
 
 
+class ExportSettings(SettingsGroup):
+    """Exports of recordings."""
+
+    title: ClassVar[str] = "Exports"
+
+    export_max_age: float = setting(
+        86_400.0,
+        gt=0,
+        unit="s",
+        help="how long an [export](evidence.md#export) can be downloaded",
+        applies=Applies.RESTART,
+    )
+    export_max_bytes: int = setting(
+        20 << 30,
+        ge=1 << 20,
+        unit="bytes",
+        help="space of all exports together; they also leave `ARCHIVE_MIN_FREE_BYTES` on the disk",
+        applies=Applies.RESTART,
+    )
+
+
 class ObjectStorageSettings(SettingsGroup):
     """Recordings in an object storage."""
 
@@ -235,7 +256,7 @@ class ObjectStorageSettings(SettingsGroup):
         return self
 
 
-class ArchiveSettings(RecordingSettings, EventSettings, ObjectStorageSettings):
+class ArchiveSettings(RecordingSettings, EventSettings, ExportSettings, ObjectStorageSettings):
     """The archive of all cameras."""
 
     title: ClassVar[str] = "Archive"

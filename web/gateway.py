@@ -38,6 +38,7 @@ from hls.archive.service import Archive
 from hls.events.detection import Detections
 from hls.events.recording import EventRecording
 from hls.events.service import EventService
+from hls.evidence.exports import Exports
 from hls.evidence.service import Evidence
 from hls.live.discontinuities import DiscontinuityNumbers
 from hls.live.service import LiveService
@@ -104,6 +105,7 @@ class Gateway:
         self.cluster_archive = ClusterArchive(self.cluster, self.archive) if self.cluster is not None else None
         """``None`` where this gateway is alone."""
         self.events = EventService(self.archive.index, settings, clock, self.archive.age_now_90k)
+        self.exports = Exports(settings, self.archive, self.events, self.evidence, clock)
         self.archive.index_sync.on_repaired.append(self.events.index_repaired)
         self.event_recording = EventRecording(self.events, self.archive, self.service, clock)
         self.detections = Detections(self.events, self.service, clock)
@@ -175,6 +177,7 @@ class Gateway:
         await self.archive.start()
         await self.evidence.start()
         await self.events.start()
+        await self.exports.start()
         await self.webrtc.start()
         for camera in self.service.cameras.values():
             self.live.add_camera(camera)
@@ -213,6 +216,7 @@ class Gateway:
         await self._close_all(self.detections.close())
         self.event_recording.close()
         await self._close_all(self.service.close(), self.events.close())
+        await self._close_all(self.exports.close())
         await self._close_all(self.evidence.close())
         # The recordings get the last parts from the live streams.
         await self._close_all(self.archive.close(), self.live.close())

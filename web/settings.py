@@ -166,6 +166,7 @@ PREFIXES = (
     "cors_",
     "event_",
     "events_",
+    "export_",
     "liveedge_",
     "mqtt_",
     "node_",

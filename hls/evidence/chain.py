@@ -1,6 +1,6 @@
 """Verify a chain: what the records of a stream say about its files. Pure: it reads no file and no database.
 
-A segment of the chain is in one of the states of :class:`SegmentFault`, or right. Findings that are no faults: a gap
+A segment of the chain is in one of the states of :class:`Kind`, or right. Findings that are no faults: a gap
 in the recording (its reason is signed), a segment that retention deleted (signed too), and where the chain begins.
 """
 

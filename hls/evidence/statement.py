@@ -108,11 +108,6 @@ def sign_deletion(record: Record, reason: str, key: SigningKey, now_90k: int) ->
     return statement, key.sign(statement.encode())
 
 
-def sign_manifest(manifest: bytes, key: SigningKey) -> str:
-    """The signature of an export's manifest."""
-    return key.sign(manifest)
-
-
 @dataclass(frozen=True, slots=True)
 class ReadRecord:
     """A record as somebody hands it over: the statement is read, nothing of it is verified."""

@@ -24,6 +24,27 @@ _UNDETERMINED = 0x55C4
 """Language ``und`` (§8.4.2.3)."""
 
 
+EPOCH_1904_S = 2_082_844_800
+"""From the beginning of 1904, where times of MP4 begin (§8.2.2.3), to the Unix epoch, in seconds."""
+
+CHAPTERS_MAX = 255
+"""Their number is one byte."""
+
+
+def chapter_list(chapters: Sequence[tuple[int, str]]) -> bytes:
+    """Chapters as ``udta`` with ``chpl``, the box of Nero that FFmpeg, VLC and mpv read: start in 90 kHz, and title.
+
+    No standard has it; the layout is that of FFmpeg's ``mov_read_chpl``. Empty without chapters.
+    """
+    if not chapters:
+        return b""
+    entries = []
+    for start_90k, title in chapters[:CHAPTERS_MAX]:
+        text = title.encode()[:255].decode(errors="ignore").encode()
+        entries.append(struct.pack(">QB", start_90k * 10_000_000 // CLOCK_RATE, len(text)) + text)
+    return box(b"udta", full_box(b"chpl", struct.pack(">IB", 0, len(entries)), *entries, version=1))
+
+
 class RunLengths:
     """Numbers of 32 bits, each run of equal ones kept once: the content of ``stts`` (§8.6.1.2) and ``ctts``.
 
@@ -147,18 +168,22 @@ class TrackTable:
         )
 
 
-def header(tracks: Sequence[TrackTable], media_bytes: int) -> bytes:
-    """All bytes before the ``media_bytes`` of content of ``mdat``."""
+def header(tracks: Sequence[TrackTable], media_bytes: int, *more: bytes, created_s: int | None = None) -> bytes:
+    """All bytes before the ``media_bytes`` of content of ``mdat``. The rest is as of :func:`moov`."""
     ftyp = box(b"ftyp", b"isom\0\0\2\0isomiso2mp41")
     mdat = struct.pack(">I4sQ", 1, b"mdat", 16 + media_bytes)
-    length = len(ftyp) + len(moov(tracks, 0)) + len(mdat)
-    return ftyp + moov(tracks, length) + mdat
+    length = len(ftyp) + len(moov(tracks, 0, *more)) + len(mdat)
+    return ftyp + moov(tracks, length, *more, created_s=created_s) + mdat
 
 
-def moov(tracks: Sequence[TrackTable], media_offset: int, *more: bytes) -> bytes:
-    """The index of tracks whose media data begin at ``media_offset`` of the file. ``more``: boxes after the tracks."""
+def moov(tracks: Sequence[TrackTable], media_offset: int, *more: bytes, created_s: int | None = None) -> bytes:
+    """The index of tracks whose media data begin at ``media_offset`` of the file. ``more``: boxes after the tracks.
+
+    ``created_s``: the file's creation time, in Unix seconds.
+    """
     duration = max(track.total_90k for track in tracks)
-    mvhd = struct.pack(">QQIQ", 0, 0, CLOCK_RATE, duration) + struct.pack(">IHHQ", 0x10000, 0x100, 0, 0)
+    created = 0 if created_s is None else created_s + EPOCH_1904_S
+    mvhd = struct.pack(">QQIQ", created, created, CLOCK_RATE, duration) + struct.pack(">IHHQ", 0x10000, 0x100, 0, 0)
     mvhd += _MATRIX + bytes(24) + struct.pack(">I", len(tracks) + 1)
     traks = [_trak(number, track, media_offset) for number, track in enumerate(tracks, start=1)]
     return box(b"moov", full_box(b"mvhd", mvhd, version=1), *traks, *more)

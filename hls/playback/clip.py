@@ -16,6 +16,7 @@ Rules:
 import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.clock import CLOCK_RATE
@@ -26,7 +27,7 @@ from hls.archive.segment import Segment
 from hls.archive.segment_files import OpenFile, SegmentFiles, read_all, read_init
 from hls.mp4.init_segment import InitTrack, read_tracks
 from hls.mp4.moof import NON_SYNC, VIDEO_TRACK_ID, Run, parse_runs
-from hls.mp4.moov import TrackTable, header
+from hls.mp4.moov import TrackTable, chapter_list, header
 from hls.playback.composite_file import CompositeFile, Slice
 from hls.playback.replay import fragments_from
 
@@ -37,6 +38,14 @@ _MOOF_READ_BYTES = 4096
 """A moof of half a second has about 1 kB, so one read contains it."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClipSpan:
+    """From ``offset_90k`` of a clip on, it shows the wall clock from ``start_90k`` on."""
+
+    offset_90k: int
+    start_90k: int
+
+
 def make_clip(
     files: SegmentFiles,
     recordings: Sequence[tuple[Segment, Sequence[Fragment]]],
@@ -44,8 +53,20 @@ def make_clip(
     end_90k: int,
 ) -> CompositeFile:
     """The clip [start, end) of segments in order. Raises ``NotFoundError`` if they have no frame of it."""
+    return make_clip_with_spans(files, recordings, start_90k, end_90k)[0]
+
+
+def make_clip_with_spans(
+    files: SegmentFiles,
+    recordings: Sequence[tuple[Segment, Sequence[Fragment]]],
+    start_90k: int,
+    end_90k: int,
+    marks: Sequence[tuple[int, str]] = (),
+) -> tuple[CompositeFile, list[ClipSpan]]:
+    """As :func:`make_clip`, and the wall clock of its parts. ``marks``: wall clock and title of its chapters."""
     builder = _Builder(files)
-    digest = hashlib.sha256(f"{start_90k}-{end_90k}".encode())
+    # The format of what is composed, so that no download is continued with another one.
+    digest = hashlib.sha256(f"2-{start_90k}-{end_90k}-{marks}".encode())
     for segment, fragments in recordings:
         from_90k = max(0, start_90k - segment.start_90k)
         to_90k = end_90k - segment.start_90k
@@ -54,11 +75,12 @@ def make_clip(
             continue
         digest.update(f"{segment.name}-{chosen[0].offset}-{chosen[-1].offset + chosen[-1].size}".encode())
         builder.add(segment.path(files.data_dir), segment, chosen, from_90k, to_90k)
-    return builder.build(digest.hexdigest()[:32])
+    return builder.build(digest.hexdigest()[:32], marks), builder.spans
 
 
 class _Builder:
     def __init__(self, files: SegmentFiles) -> None:
+        self.spans: list[ClipSpan] = []
         self._files = files
         self._video = TrackTable(CLOCK_RATE, is_video=True)
         self._audio: TrackTable | None = None
@@ -101,11 +123,24 @@ class _Builder:
             self._video.skip = max(0, shown_from - first_dts)
         self._video.width = max(self._video.width, segment.width)
         self._video.height = max(self._video.height, segment.height)
+        first_shown = shown_from if self._base_90k == 0 else first_dts
+        offset_90k = max(0, self._base_90k + first_shown - first_dts - self._video.skip)
+        self.spans.append(ClipSpan(offset_90k, segment.start_90k + first_shown))
         self._add_audio(path, init, runs, first_dts, max(first_dts, from_90k), min(end_dts, to_90k))
         self._base_90k += end_dts - first_dts
         self._shown_to_90k = self._base_90k - max(0, end_dts - to_90k)
 
-    def build(self, etag: str) -> CompositeFile:
+    def _chapters(self, marks: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+        """The marks in the clip's time. One in a gap is at its end."""
+        found = []
+        for wall_90k, title in marks:
+            before = [span for span in self.spans if span.start_90k <= wall_90k]
+            after = [span.offset_90k for span in self.spans if span.start_90k > wall_90k]
+            offset_90k = before[-1].offset_90k + wall_90k - before[-1].start_90k if before else 0
+            found.append((min([offset_90k, *after]), title))
+        return sorted(found)
+
+    def build(self, etag: str, marks: Sequence[tuple[int, str]] = ()) -> CompositeFile:
         """The clip. Raises :class:`~gateway.errors.NotFoundError` if nothing was added."""
         if not self._video.sizes:
             raise NotFoundError("nothing is recorded in that time")
@@ -116,7 +151,8 @@ class _Builder:
         if audio is not None and audio.sizes:
             audio.shown_90k = max(0, shown_90k - audio.delay_90k)
             tracks.append(audio)
-        head = header(tracks, self._bytes)
+        created_s = self.spans[0].start_90k // CLOCK_RATE
+        head = header(tracks, self._bytes, chapter_list(self._chapters(marks)), created_s=created_s)
         return CompositeFile(
             head, self._slices, f'"{etag}"', shown_90k, open_at=self._files.open, executor=self._files.executor
         )

@@ -44,6 +44,7 @@ class Family(StrEnum):
     CLIP = "clip"
     EVENT_CLIP = "event-clip"
     EVENT_PICTURE = "event-picture"
+    EXPORT = "export"
     MJPEG = "mjpeg"
     SNAPSHOT = "snapshot"
 
@@ -92,11 +93,18 @@ class Rule:
 
 
 _DOWNLOADS = frozenset(
-    {Family.ARCHIVE_INIT, Family.ARCHIVE_FILE, Family.THUMBNAIL, Family.CLIP, Family.EVENT_CLIP, Family.EVENT_PICTURE}
+    {
+        *(Family.ARCHIVE_INIT, Family.ARCHIVE_FILE, Family.THUMBNAIL, Family.CLIP, Family.EVENT_CLIP),
+        *(Family.EVENT_PICTURE, Family.EXPORT),
+    }
 )
 
 OF_EVENT = frozenset({Family.EVENT_CLIP, Family.EVENT_PICTURE})
 """Their path names an event, whose camera is the one that the token was signed for."""
+
+
+NO_CAMERA_IN_PATH = OF_EVENT | {Family.EXPORT}
+"""Their path does not say which cameras it shows. An export's are those that the token was signed for, with commas."""
 
 
 PUBLIC = Rule(is_public=True)
@@ -177,6 +185,12 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     # A public key is meant for everybody.
     ("GET", "/api/evidence/key"): PUBLIC,
     ("POST", "/api/evidence/verify"): AUTHENTICATED,
+    # The export's cameras are known only to the handler, which checks them.
+    ("GET", "/api/exports"): Rule(Scope.ARCHIVE, CameraMatch.ANY),
+    ("POST", "/api/exports"): Rule(Scope.ARCHIVE, CameraMatch.ANY),
+    ("GET", "/api/exports/{export}"): Rule(Scope.ARCHIVE, CameraMatch.ANY),
+    ("DELETE", "/api/exports/{export}"): Rule(Scope.ARCHIVE, CameraMatch.ANY),
+    ("GET", "/api/exports/{export}/export.zip"): Rule(Scope.ARCHIVE, CameraMatch.ANY, Family.EXPORT),
     ("GET", "/api/cameras/{camera}/evidence"): ARCHIVE,
     ("GET", "/api/cameras/{camera}/segments/{segment}/evidence"): ARCHIVE,
     ("GET", "/api/cameras/{camera}/clip.mp4"): Rule(Scope.ARCHIVE, family=Family.CLIP),

@@ -67,7 +67,8 @@ class UrlSigner:
 
     def sign(self, grant: Grant, target: Target, lifetime_s: int | None = None) -> SignedUrl:
         """Make a token for a target. Raises :class:`~gateway.errors.ForbiddenError` if the grant does not allow it."""
-        grant.require(target.scope, target.camera_id)
+        for camera_id in target.cameras:
+            grant.require(target.scope, camera_id)
         expires_at_s = self._now_s() + min(lifetime_s or self.lifetime_s, self.lifetime_s)
         if grant.expires_at_s is not None:
             expires_at_s = min(expires_at_s, grant.expires_at_s)
@@ -101,7 +102,7 @@ class UrlSigner:
             raise UnauthorizedError(ENDED, is_invalid=True) from None
         issuer = self._tokens.named(name)
         is_revoked = not name.startswith(JWT_NAME) and (
-            issuer is None or not issuer.may(target.scope, target.camera_id)
+            issuer is None or not all(issuer.may(target.scope, camera_id) for camera_id in target.cameras)
         )
         is_other_camera = claims.get("i", "") != self._live_mark(target)
         if is_revoked or is_other_camera or claims.get("m") != self._fingerprint_of(name):
@@ -115,7 +116,7 @@ class UrlSigner:
                 )
             raise UnauthorizedError("this token was signed for another URL", is_invalid=True)
         span = target.span if target.family is Family.DVR else None
-        return Grant(name, frozenset({target.scope}), frozenset({target.camera_id}), expires_at_s, span)
+        return Grant(name, frozenset({target.scope}), target.cameras, expires_at_s, span)
 
     def _live_mark(self, target: Target) -> str:
         """Tells the camera of a target that shows live video from a later one of the same id."""

@@ -9,7 +9,7 @@ Rules:
 2. ``now`` in a span is the moment of the request. A URL that is signed gets that moment instead (:func:`pinned`).
 3. The playlist of a recording without a start begins an hour before its end, as :mod:`hls.playback.dvr` has it.
 4. The path of an event names no camera. Its token has the event's camera, since its grant is for that camera alone. An
-   event never changes its camera.
+   event never changes its camera. The same holds for an export and its cameras, with commas between them.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from gateway.errors import BadRequestError
 from gateway.times import NOW, parse_span, parse_time
 from hls.playback.dvr import start_of
 from web.auth.grant import Span
-from web.auth.policy import OF_EVENT, REFERS, Family, Rule
+from web.auth.policy import NO_CAMERA_IN_PATH, REFERS, Family, Rule
 
 PARAMETER = "token"
 
@@ -48,6 +48,11 @@ class Target:
     """It goes on from an hour before the request: with a token, from where that begins."""
 
     @property
+    def cameras(self) -> frozenset[str]:
+        """All cameras that it shows."""
+        return frozenset(self.camera_id.split(","))
+
+    @property
     def is_live(self) -> bool:
         """Whether it shows what the camera sees later than now."""
         if self.family is Family.SNAPSHOT:
@@ -61,7 +66,7 @@ class Target:
 
         What is in the span of a playlist is known only to the archive: see :attr:`web.auth.grant.Grant.span`.
         """
-        if self.family in OF_EVENT:
+        if self.family in NO_CAMERA_IN_PATH:
             return other == replace(self, camera_id="")
         if other.camera_id != self.camera_id:
             return False
@@ -94,7 +99,7 @@ def target_of(rule: Rule, match: Mapping[str, str], query: MultiMapping[str], no
         rule.family,
         rule.scope_of(query) or Scope.ADMIN,
         match.get("camera", ""),
-        next((match[name] for name in ("name", "init", "segment", "event") if name in match), ""),
+        next((match[name] for name in ("name", "init", "segment", "event", "export") if name in match), ""),
         span,
         urlencode(sorted(left.items())),
         span is not None and not any(name in query for name in SPAN_PARAMETERS),

@@ -35,6 +35,7 @@ NAMES = {
     "init": "0123456789abcdef",
     "file": "player.js",
     "tail": "live.m3u8",
+    "export": "00000000-0000-4000-8000-00000000000e",
     "webhook": "nobody",
 }
 

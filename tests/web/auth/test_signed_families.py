@@ -10,6 +10,7 @@ import pytest
 from gateway.access import Scope
 from gateway.clock import CLOCK_RATE
 from gateway.event import Event
+from hls.evidence.export_job import ExportJob, ExportRequest
 from tests.support.auth_gateway import ADMIN_TOKEN, Client, auth_gateway, bearer
 from tests.support.recording import index_of, record
 from tests.support.sources.encoded import START_90K, EncoderSettings, encode
@@ -28,6 +29,7 @@ NAMES = {
     "name": "part-1-1.m4s",
     "init": "0123456789abcdef",
     "file": "player.js",
+    "export": "00000000-0000-4000-8000-00000000000e",
     "webhook": "0",
 }
 QUERIES = {"/hls/{camera}/dvr.m3u8": "?start=100&end=200", "/api/cameras/{camera}/clip.mp4": "?start=100&end=200"}
@@ -59,6 +61,10 @@ async def sign(client: Client, path: str) -> tuple[str, str]:
     events = client.app[GATEWAY].events
     if NAMES["event"] in path and await events.get(NAMES["event"]) is None:
         await events.create(Event(NAMES["event"], NAMES["camera"], START_90K, START_90K, "ring", "test"))
+    exports = client.app[GATEWAY].exports
+    if NAMES["export"] in path:
+        request = ExportRequest((NAMES["camera"],), START_90K, START_90K + CLOCK_RATE)
+        exports.jobs_by_id.setdefault(NAMES["export"], ExportJob(NAMES["export"], START_90K, "test", request))
     async with client.post("/api/sign", json={"path": path}, headers=bearer(ADMIN_TOKEN)) as answer:
         body = await answer.json()
         assert answer.status == 201, body

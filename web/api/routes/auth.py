@@ -14,9 +14,10 @@ from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.parameters import read_model
 from web.api.routes.events import visible_event
+from web.api.routes.exports import visible_export
 from web.auth import policy
 from web.auth.authenticator import AUTHENTICATOR
-from web.auth.policy import OF_EVENT, Rule
+from web.auth.policy import OF_EVENT, Family, Rule
 from web.auth.requests import grant_of
 from web.auth.target import PARAMETER, Target, pinned, target_of
 from web.gateway import GATEWAY
@@ -55,6 +56,8 @@ async def sign(request: web.Request) -> web.Response:
     url, target = await _target(unread, body.path, request.app[GATEWAY].clock.wall_90k())
     if target.family in OF_EVENT:
         target = replace(target, camera_id=(await visible_event(request, target.name)).camera_id)
+    if target.family is Family.EXPORT:
+        target = replace(target, camera_id=",".join(visible_export(request, target.name).request.cameras))
     authenticator = request.app[AUTHENTICATOR]
     if not authenticator.is_enabled:
         return json_answer(models.SignedUrl(url=url), status=201, headers=NO_STORE)
@@ -71,7 +74,7 @@ async def _target(request: web.Request, text: str, now_90k: int) -> tuple[str, T
     """The URL to sign, and what it shows."""
     rule, _, _ = await _resolve(request, text)
     if rule is None or rule.family is None:
-        raise NotFoundError("this path cannot be signed: only playlists, pictures, clips and files can")
+        raise NotFoundError("this path cannot be signed: only playlists, pictures, clips, files and exports can")
     url = pinned(rule, text, now_90k)
     _, match, query = await _resolve(request, url)
     return url, target_of(rule, match, query, now_90k)

@@ -507,6 +507,40 @@ export interface EvidenceRecord {
   deletion_signature: string | null;
 }
 
+/** An export: a ZIP of clips, with a signed manifest. */
+export interface Export {
+  id: string;
+  state: ExportState;
+  /** from 0 to 1 */
+  progress: number;
+  cameras: string[];
+  start: string;
+  end: string;
+  rendition: "auto" | "main" | "sub";
+  burn_in_time: boolean;
+  /** the name of the credential that asked for it */
+  by: string;
+  created: string;
+  /** when it is deleted */
+  expires: string | null;
+  /** bytes of the ZIP */
+  size: number | null;
+  /** path of the ZIP, when it is done. It can be signed */
+  url: string | null;
+  /** the code of what went wrong */
+  error: string | null;
+  /** what went wrong, as a sentence */
+  message: string | null;
+}
+
+/** The exports that the credentials allow to see, the newest first. */
+export interface ExportList {
+  exports: Export[];
+}
+
+/** The state of an export. */
+export type ExportState = "waiting" | "running" | "done" | "failed";
+
 /** What a forward does now. */
 export type ForwardState = "waiting" | "connecting" | "live" | "retrying";
 
@@ -667,6 +701,17 @@ export interface NewEvent {
   /** whether the recordings that it covers are kept */
   protect?: boolean;
   camera_id: string;
+}
+
+/** What to export. Times are RFC 3339 with a zone, or Unix seconds. */
+export interface NewExport {
+  cameras: string[];
+  start: string;
+  end: string;
+  /** `auto`: the main stream of a camera if that is recorded, else its sub stream */
+  rendition?: "auto" | "main" | "sub";
+  /** whether the time is written into the pictures, which are encoded again for it */
+  burn_in_time?: boolean;
 }
 
 /** A node that is alive, as this one knows it. */

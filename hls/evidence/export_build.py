@@ -1,0 +1,303 @@
+"""Build the ZIP of an export: for each camera its clips, and what the gateway knows of the files they are cut from.
+
+Rules:
+
+1. The recordings are pinned from the beginning to the end, so that retention deletes none of them meanwhile.
+2. A clip has at most :data:`CLIP_90K`, so that its index stays small. A gap within it is left out; the manifest says
+   what wall clock each part shows.
+3. Each recording is compared with its signed hash. A difference does not end the export: the manifest says so, signed.
+"""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway.camera_settings import RenditionName
+from gateway.clock import CLOCK_RATE, to_rfc3339
+from gateway.errors import LiveedgeError, NotFoundError
+from gateway.event import Event, EventFilter, EventOrder
+from hls.archive.segment import RecordedStream, Segment, SegmentState, SegmentWithFragments
+from hls.archive.segment_files import SegmentFiles
+from hls.events.service import EventService
+from hls.evidence import manifest as files
+from hls.evidence.burn_process import burn
+from hls.evidence.export_job import ExportJob
+from hls.evidence.export_zip import READ_BYTES, CancelledExportError, ExportZip, Written, pieces_of
+from hls.evidence.service import Evidence
+from hls.playback.clip import ClipSpan, make_clip_with_spans
+from hls.playback.segment_finder import SegmentFinder
+
+CLIP_90K = 3600 * CLOCK_RATE
+
+SEGMENTS_MAX = 20_000
+"""Of one camera: a day of files of 5 s."""
+
+PAGE = 1000
+
+EVENTS_MAX = 1000
+"""Chapters of one camera."""
+
+BURN_IN_WORK = 8
+"""How much more work it is to burn in a second than to copy it, for the progress."""
+
+
+@dataclass(slots=True)
+class CameraPlan:
+    """What is exported of a camera: ``segments`` without fragments, ``events`` that its chapters are made of."""
+
+    stream: RecordedStream
+    segments: list[Segment]
+    events: list[Event]
+    records: list[dict[str, Any]] = field(default_factory=list)
+    hashes: dict[str, str | None] = field(default_factory=dict)
+    """The signed SHA-256 of each segment that is signed."""
+
+
+class ExportBuild:
+    """Builds one export. Lives on the event loop; the work is done in ``executor``."""
+
+    def __init__(
+        self, job: ExportJob, segments: SegmentFinder, events: EventService, evidence: Evidence, executor: Executor
+    ) -> None:
+        self.job = job
+        self.is_cancelled = False
+        self._segments = segments
+        self._files: SegmentFiles = segments.files
+        self._events = events
+        self._evidence = evidence
+        self._executor = executor
+        self._pins = contextlib.ExitStack()
+        self._plans: list[CameraPlan] = []
+        self._work = 1
+        self._done = 0
+
+    async def plan(self) -> int:
+        """Find what is recorded, and keep it. Returns how many bytes the ZIP will have, about.
+
+        Raises :class:`~gateway.errors.NotFoundError` if nothing is recorded of any camera.
+        """
+        request = self.job.request
+        for camera_id in request.cameras:
+            names = list(RenditionName) if request.rendition is None else [request.rendition]
+            for name in names:
+                found = await self._find(RecordedStream(camera_id, name))
+                if found:
+                    self._plans.append(await self._plan_of(RecordedStream(camera_id, name), found))
+                    break
+        if not self._plans:
+            raise NotFoundError(
+                f"nothing is recorded of {', '.join(request.cameras)} from {to_rfc3339(request.start_90k)} to"
+                f" {to_rfc3339(request.end_90k)}"
+            )
+        media = sum(self._bytes_of(segment) for plan in self._plans for segment in plan.segments)
+        checked = sum(segment.size for plan in self._plans for segment in plan.segments)
+        self._work = max(1, checked + media * (1 + (BURN_IN_WORK if request.burn_in_time else 0)))
+        return media * (3 if request.burn_in_time else 1) + (1 << 20)
+
+    async def build(self, path: Path) -> dict[str, Any]:
+        """Write the ZIP to ``path``. Returns its size.
+
+        Raises ``OSError``, a ``LiveedgeError``, and :class:`~hls.evidence.export_zip.CancelledExportError`.
+        """
+        loop = asyncio.get_running_loop()
+        archive = await loop.run_in_executor(self._executor, lambda: ExportZip(path, lambda: self.is_cancelled))
+        try:
+            cameras = [await self._camera(archive, plan, path) for plan in self._plans]
+            manifest = await self._manifest(cameras)
+            await loop.run_in_executor(self._executor, self._add_manifest, archive, manifest)
+        finally:
+            await loop.run_in_executor(self._executor, archive.close)
+        return {"size": await loop.run_in_executor(self._executor, lambda: path.stat().st_size)}
+
+    def close(self) -> None:
+        """Let retention have the recordings again."""
+        self._pins.close()
+
+    async def _find(self, stream: RecordedStream) -> list[Segment]:
+        request, found = self.job.request, list[Segment]()
+        after: tuple[int, str] | None = None
+        while page := await self._segments.page(
+            stream.camera_id, request.start_90k, request.end_90k, PAGE, after, stream.rendition
+        ):
+            for segment in page:
+                self._pins.enter_context(self._segments.pin(segment))
+            found += page
+            after = page[-1].start_90k, page[-1].name
+            if len(found) > SEGMENTS_MAX:
+                raise NotFoundError("there are too many files in this time: make several exports")
+        return found
+
+    async def _plan_of(self, stream: RecordedStream, segments: list[Segment]) -> CameraPlan:
+        request = self.job.request
+        wanted = EventFilter(frozenset({stream.camera_id}), request.start_90k, request.end_90k)
+        page = await self._events.page(wanted, EventOrder.OLDEST, EVENTS_MAX)
+        plan = CameraPlan(stream, segments, page.events)
+        for record in await self._evidence.records(stream, request.start_90k, request.end_90k):
+            plan.records.append(record.as_json())
+            if record.deletion is None:
+                plan.hashes[record.segment] = record.sha256
+        return plan
+
+    def _bytes_of(self, segment: Segment) -> int:
+        request = self.job.request
+        shown = min(segment.end_90k, request.end_90k) - max(segment.start_90k, request.start_90k)
+        return segment.size * max(0, shown) // max(1, segment.duration_90k)
+
+    async def _camera(self, archive: ExportZip, plan: CameraPlan, path: Path) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        request, camera_id = self.job.request, plan.stream.camera_id
+        clips = []
+        start_90k = max(request.start_90k, plan.segments[0].start_90k)
+        end_90k = min(request.end_90k, max(segment.end_90k for segment in plan.segments))
+        while start_90k < end_90k:
+            to_90k = min(end_90k, start_90k + CLIP_90K)
+            whole = await self._segments.best_span(camera_id, start_90k, to_90k, plan.stream.rendition)
+            with contextlib.suppress(NotFoundError):
+                clips.append(
+                    await loop.run_in_executor(
+                        self._executor, self._add_clip, archive, plan, whole, (start_90k, to_90k), path
+                    )
+                )
+            start_90k = to_90k
+        sources = await loop.run_in_executor(self._executor, self._check_sources, plan)
+        return {
+            "camera": camera_id,
+            "rendition": plan.stream.rendition.value,
+            "clips": clips,
+            "sources": sources,
+            "records": plan.records,
+        }
+
+    def _add_clip(
+        self,
+        archive: ExportZip,
+        plan: CameraPlan,
+        whole: Sequence[SegmentWithFragments],
+        span: tuple[int, int],
+        path: Path,
+    ) -> dict[str, Any]:
+        start_90k, end_90k = span
+        marks = [(each.start_90k, each.label) for each in plan.events if start_90k <= each.start_90k < end_90k]
+        clip, spans = make_clip_with_spans(self._files, whole, start_90k, end_90k, marks)
+        shown_90k = spans[0].start_90k
+        stream = "_sub" if plan.stream.rendition is RenditionName.SUB else ""
+        name = f"{plan.stream.camera_id}/{plan.stream.camera_id}_{_file_time(shown_90k)}{stream}.mp4"
+        pieces = clip.read(0, clip.length)
+        if self.job.request.burn_in_time:
+            written = self._add_burnt(archive, name, pieces, spans, path, clip.duration_90k, clip.length)
+        else:
+            written = archive.add(name, pieces, shown_90k, self._progress)
+        return {
+            "file": name,
+            "size": written.size,
+            "sha256": written.sha256,
+            "start": to_rfc3339(shown_90k),
+            "end": to_rfc3339(spans[-1].start_90k + clip.duration_90k - spans[-1].offset_90k),
+            "duration_s": round(clip.duration_90k / CLOCK_RATE, 3),
+            "burnt_in_time": self.job.request.burn_in_time,
+            "spans": [
+                {"offset_s": round(each.offset_90k / CLOCK_RATE, 3), "start": to_rfc3339(each.start_90k)}
+                for each in spans
+            ],
+            "chapters": [{"time": to_rfc3339(at_90k), "title": title} for at_90k, title in marks],
+        }
+
+    def _add_burnt(
+        self,
+        archive: ExportZip,
+        name: str,
+        pieces: Iterator[bytes],
+        spans: Sequence[ClipSpan],
+        path: Path,
+        duration_90k: int,
+        size: int,
+    ) -> Written:
+        source, result = path.with_suffix(".source.mp4"), path.with_suffix(".burnt.mp4")
+        try:
+            with source.open("wb") as file:
+                for piece in pieces:
+                    if self.is_cancelled:
+                        raise CancelledExportError
+                    file.write(piece)
+            before = self._done
+
+            def report(at_90k: int) -> None:
+                self._done = before
+                self._progress(int(size * BURN_IN_WORK * min(1.0, at_90k / max(1, duration_90k))))
+
+            if not burn(source, result, spans, name.partition("/")[0], report, lambda: self.is_cancelled):
+                raise CancelledExportError
+            report(duration_90k)
+            self._progress(size)
+            with result.open("rb") as burnt:
+                return archive.add(name, pieces_of(burnt), spans[0].start_90k, lambda _: None)
+        finally:
+            source.unlink(missing_ok=True)
+            result.unlink(missing_ok=True)
+
+    def _check_sources(self, plan: CameraPlan) -> list[dict[str, str]]:
+        """Rule 3."""
+        sources = []
+        for segment in plan.segments:
+            signed = plan.hashes.get(segment.name)
+            state = "unsigned"
+            if signed is not None and segment.state is not SegmentState.GROWING:
+                try:
+                    state = "intact" if self._hash(segment) == signed else "changed"
+                except (OSError, LiveedgeError):
+                    state = "missing"
+            sources.append({"segment": segment.name, "state": state})
+        return sources
+
+    def _hash(self, segment: Segment) -> str:
+        digest, offset = hashlib.sha256(), 0
+        with contextlib.closing(self._files.open(segment.path(self._files.data_dir))) as file:
+            while data := file.read_at(READ_BYTES, offset):
+                if self.is_cancelled:
+                    raise CancelledExportError
+                digest.update(data)
+                offset += len(data)
+                self._progress(len(data))
+        return digest.hexdigest()
+
+    async def _manifest(self, cameras: list[dict[str, Any]]) -> bytes:
+        request, keys = self.job.request, await self._evidence.keys()
+        return files.as_bytes(
+            {
+                "type": files.TYPE,
+                "version": files.VERSION,
+                "id": self.job.id,
+                "created": to_rfc3339(self.job.created_90k),
+                "by": self.job.owner,
+                "start": to_rfc3339(request.start_90k),
+                "end": to_rfc3339(request.end_90k),
+                "not_recorded": sorted({*request.cameras} - {each["camera"] for each in cameras}),
+                "key": self._evidence.key.key_id,
+                "public_keys": [{"id": each.key_id, "public_key": each.pem} for each in keys.values()],
+                "cameras": cameras,
+            }
+        )
+
+    def _add_manifest(self, archive: ExportZip, manifest: bytes) -> None:
+        key = self._evidence.key
+        for name, data in (
+            (files.MANIFEST, manifest),
+            (files.SIGNATURE, base64.b64decode(key.sign(manifest))),
+            (files.PUBLIC_KEY, key.public.pem.encode()),
+            (files.README, files.HOW_TO_VERIFY.encode()),
+        ):
+            archive.add(name, [data], self.job.created_90k, lambda _: None)
+
+    def _progress(self, size: int) -> None:
+        self._done += size
+        self.job.progress = min(0.99, self._done / self._work)
+
+
+def _file_time(time_90k: int) -> str:
+    return to_rfc3339(time_90k).replace(":", "").replace(".", "_")
