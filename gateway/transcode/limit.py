@@ -37,7 +37,7 @@ class TranscodeLimit:
         if self.running >= self.maximum:
             self.refused += 1
             raise UnavailableError(
-                f"{self.running} cameras are being transcoded, the limit (TRANSCODE_MAX)", retry_after_s=10
+                f"as many cameras are transcoded already as may be ({self.maximum}, TRANSCODE_MAX)", retry_after_s=10
             )
         self.running += 1
 

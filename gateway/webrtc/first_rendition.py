@@ -3,7 +3,8 @@
 Theory of operation. The best stream is captured first, and has a head start. Where it takes longer, is lost, or cannot
 be sent, the next one is captured beside it, and the first to have a keyframe is taken. This is the way of RFC 8305
 (Happy Eyeballs): a stream that is bad costs a viewer :data:`HEAD_START_S`, not the whole wait. A viewer that can decode
-none of them gets the transcoded stream, if its offer has H.264.
+none of them gets the transcoded stream, if its offer has H.264. For a viewer that pins a stream no other one is
+started. But after the head start it begins with one that is there, so it has a picture while it waits for its own.
 """
 
 import asyncio
@@ -64,7 +65,8 @@ async def first_rendition(
 ) -> FirstRendition:
     """The first of ``renditions`` that starts and that the viewer can decode; else the transcode, if ``camera`` has it.
 
-    Each has ``wait_s`` to start. If the first one ``is_pinned``, the others are started only when it is lost.
+    Each has ``wait_s`` to start. If the first one ``is_pinned``, the others are started only when it is lost; one that
+    is there already is taken after :data:`HEAD_START_S`.
 
     With ``may_counter`` it is the first that starts, if the viewer can decode nothing, not even what is made of it.
     ``may_have_own_transports`` as for :func:`~gateway.webrtc.sdp.negotiation.negotiate`.
@@ -161,14 +163,15 @@ class _Race:
                     self._failures[first] = NegotiationError(text, failure.transports)
 
     def _next(self) -> Source | None:
-        """The stream that is to be started now."""
+        """The stream that is to be started now, or is there."""
         running = [each for each in self._holds if isinstance(each, Rendition)]
         since_s = self._clock.monotonic() - max(self._started_s.values(), default=0.0)
-        is_free = all(each.is_lost for each in running) or (not self._is_pinned and since_s >= HEAD_START_S)
-        if is_free:
-            for each in self._renditions:
-                if each not in self._started_s:
-                    return each
+        is_late = since_s >= HEAD_START_S
+        is_free = all(each.is_lost for each in running) or (not self._is_pinned and is_late)
+        for each in self._renditions:
+            is_there = is_late and bool(each.hub.gop) and each.has_pictures
+            if each not in self._started_s and (is_free or is_there):
+                return each
         transcode = self._camera.transcode
         is_time = is_free and self._clock.monotonic() - self._began_s >= TRANSCODE_AFTER_S
         if transcode not in self._started_s and self._may_transcode() and (is_time or all(e.is_lost for e in running)):

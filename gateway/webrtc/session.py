@@ -302,6 +302,7 @@ class MediaSession:
         self.video.set_pace(self.bandwidth.pace_bytes_per_s)
         round_trip_s = max(self.bandwidth.round_trip_s, self.remote_inbound.round_trip_s or 0.0)
         self.video.retransmitter.round_trip_s = round_trip_s
+        self.video.retransmitter.copies = 2 if self.video.can_probe and self.bandwidth.is_lossy else 1
         self._fanout.set_limit(self.video, self.bandwidth.limit_bytes_per_s, has_lost=self.bandwidth.has_lost)
         if self.video.can_probe:
             probe = self.bandwidth.next_probe(now)

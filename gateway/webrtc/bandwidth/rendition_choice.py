@@ -24,7 +24,8 @@ Rules:
 2. Below the ceiling the largest rendition that the estimate carries is chosen; the smallest one if it carries none.
    What exceeds the estimate even then is left out by the sender (:mod:`gateway.webrtc.rtp.video_sender`).
 3. Down for bandwidth after ``DOWN_AFTER_S`` of too low an estimate; at once if it is below ``DOWN_AT_ONCE_SHARE`` of
-   the bitrate. Down or up for the tile at once: the viewer has asked for it.
+   the bitrate. Up for the tile at once, as the viewer has asked for it. Down for the tile when that was small for
+   ``TILE_DOWN_AFTER_S``: a tile that changes its size again and again keeps the larger rendition.
 4. Up for bandwidth after the estimate was ``UP_SHARE`` of the higher bitrate for ``UP_AFTER_S``. If the higher one
    did not last ``RELAPSE_S``, the next wait is twice as long, up to ``UP_AFTER_MAX_S``. One that lasts resets it.
 5. ``now`` is monotonic seconds. Nothing here waits or sends.
@@ -38,6 +39,9 @@ TILE_SHARE = 0.75
 
 TILE_SHARE_DOWN = 0.85
 """A smaller rendition is chosen for a smaller tile only if it has this share of it."""
+
+TILE_DOWN_AFTER_S = 2.0
+"""Nothing is wrong meanwhile: the picture is larger than it is shown."""
 
 DOWN_AFTER_S = 0.5
 """Two or three feedback messages: one of them may be wrong."""
@@ -96,6 +100,8 @@ class RenditionChooser:
         self._chosen: str | None = None
         self._is_at_ceiling = False
         """Whether the last choice was limited by the tile, not by the estimate."""
+        self._small_since_s: float | None = None
+        """Since when the tile has been too small for the chosen rendition."""
         self._low_since_s: float | None = None
         """Since when the estimate has been too low for the chosen rendition."""
         self._high_since_s: float | None = None
@@ -118,7 +124,7 @@ class RenditionChooser:
         """
         ordered = sorted(renditions, key=lambda each: each._order)
         current = next((place for place, each in enumerate(ordered) if each.name == self._chosen), None)
-        ceiling = _ceiling(ordered, tile, current)
+        ceiling = self._hold(now, _ceiling(ordered, tile, current), current)
         if current is None or current > ceiling:
             place = _carried(ordered[: ceiling + 1], estimate_bps)
             self._low_since_s = self._high_since_s = None
@@ -134,6 +140,17 @@ class RenditionChooser:
             return Choice(ordered[place], "it is as large as the viewer shows it", None)
         reason = "it is the best there is" if len(ordered) > 1 else "it is the only one"
         return Choice(ordered[place], reason, None)
+
+    def _hold(self, now: float, ceiling: int, current: int | None) -> int:
+        """The ceiling, or that of the larger tile of a moment ago (rule 3)."""
+        if current is None or current <= ceiling:
+            self._small_since_s = None
+            return ceiling
+        self._small_since_s = now if self._small_since_s is None else self._small_since_s
+        if now - self._small_since_s < TILE_DOWN_AFTER_S:
+            return current
+        self._small_since_s = None
+        return ceiling
 
     def _adapt(self, now: float, ordered: Sequence[Rendition], current: int, estimate_bps: float | None) -> int:
         """The place in ``ordered``, of which the last one is the ceiling."""

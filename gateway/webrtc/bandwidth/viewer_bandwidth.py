@@ -119,6 +119,14 @@ class ViewerBandwidth:
         return self.estimator.loss.congestive_loss >= LOSS_BAD
 
     @property
+    def is_lossy(self) -> bool:
+        """Whether the network loses packets at random, and carries more than it is sent."""
+        estimator = self.estimator
+        if self.method is not Method.TRANSPORT_CC or estimator is None or self._limit.bytes_per_s is not None:
+            return False
+        return estimator.loss.random_loss is not None and not estimator.is_queued
+
+    @property
     def round_trip_s(self) -> float:
         """Of packets that have arrived a moment ago, with their time in queues; 0 if not known."""
         return 0.0 if self.estimator is None else self.estimator.least_round_trip_s

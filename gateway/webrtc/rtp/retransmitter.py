@@ -6,7 +6,9 @@ Rules:
    that was negotiated.
 2. A packet is not sent again before the last copy can have arrived, a round trip later. Receivers repeat a NACK ten
    times a second, and a narrow network's queue may be a second long: the copies would fill all of it.
-3. They have a rate of their own, so that a full link is not filled with them. Where the media has one (a limit, or a
+3. On a network that loses packets at random, each goes twice: where one is lost again, its picture waits for a tenth of
+   a second or more, until the receiver asks again.
+4. They have a rate of their own, so that a full link is not filled with them. Where the media has one (a limit, or a
    pace), both share that, and packets that the viewer no longer needs are not sent again.
 """
 
@@ -48,6 +50,8 @@ class Retransmitter:
         self.bytes_per_s = RETRANSMIT_BYTES_PER_S
         self.round_trip_s = 0.0
         """As far as known; see rule 2."""
+        self.copies = 1
+        """See rule 3."""
         self.sent = 0
         self.refused = 0
         """Requested packets that are no longer in the history, were sent again a moment ago, or exceed the rate."""
@@ -63,7 +67,7 @@ class Retransmitter:
     ) -> None:
         """Send these 16-bit sequence numbers again.
 
-        ``next_sequence`` is the media's next one, and ``shared_bytes_per_s`` the rate of rule 3. ``pinned`` is a frame
+        ``next_sequence`` is the media's next one, and ``shared_bytes_per_s`` the rate of rule 4. ``pinned`` is a frame
         of the present mapping that is kept beyond its history.
         """
         self._own.refill(now, self.bytes_per_s)
@@ -96,7 +100,7 @@ class Retransmitter:
         frame = pinned if is_pinned else mapping.history.frame_of(index)
         if frame is None or self._own.level_bytes < len(frame.payloads[index - frame.first_index]):
             return False
-        size = self._packets.send_again(frame, index, mapping)
+        size = sum(self._packets.send_again(frame, index, mapping) for _ in range(self.copies))
         self._own.level_bytes -= size
         if shared_bytes_per_s is not None:
             self._shared.level_bytes -= size

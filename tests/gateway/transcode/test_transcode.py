@@ -168,7 +168,7 @@ async def test_the_limit_is_told_and_a_place_is_given_back(camera_with: Cameras)
         camera.transcode._limit = limit
     hold = cameras[0].transcode.hold("webrtc")
     second = cameras[0].transcode.hold("webrtc")
-    with pytest.raises(UnavailableError, match=r"1 cameras are being transcoded, the limit \(TRANSCODE_MAX\)"):
+    with pytest.raises(UnavailableError, match=r"as many cameras are transcoded .* \(1, TRANSCODE_MAX\)"):
         cameras[1].transcode.hold("webrtc")
     assert (limit.running, limit.refused) == (1, 1)
     hold.release()
@@ -190,7 +190,7 @@ async def test_a_transcode_without_a_viewer_leaves_its_place_to_another_camera(c
     holds.append(two.hold("webrtc"))
     third = three.hold("webrtc")
     assert (limit.running, limit.refused) == (2, 0)
-    with pytest.raises(UnavailableError, match="the limit"):
+    with pytest.raises(UnavailableError, match="TRANSCODE_MAX"):
         one.hold("webrtc")
     await eventually(lambda: one.state is TranscodeState.IDLE, "the one that nobody watches has ended")
     await three.wait_for_keyframe(30)
@@ -213,7 +213,7 @@ async def test_a_viewer_that_comes_while_its_transcode_is_ended_for_another_gets
     one._limit = two._limit = limit
     one.hold("webrtc").release()
     other = two.hold("webrtc")
-    with pytest.raises(UnavailableError, match="the limit"):
+    with pytest.raises(UnavailableError, match="TRANSCODE_MAX"):
         one.hold("webrtc")
     other.release()
     hold = one.hold("webrtc")

@@ -9,10 +9,11 @@ import pytest
 from gateway.camera_settings import RenditionName
 from gateway.session import SessionState
 from gateway.webrtc.rendition_request import RenditionRequest
+from gateway.webrtc.server import WebRtcServer
 from tests.support.eventually import eventually
 from tests.support.rtsp import RtspServer
 from tests.support.two_streams import QUICK, Open, ask, gets
-from tests.support.webrtc import Join
+from tests.support.webrtc import Join, offer
 
 pytestmark = pytest.mark.integration
 
@@ -123,3 +124,19 @@ async def test_a_viewer_leaves_a_stream_that_stalls_and_returns_when_that_is_ste
     await eventually(lambda: gets(viewer) == "main", "the viewer gets the main stream again")
     assert viewer.stats().rendition_switches == 2
     assert viewer.stats().rendition_reason == "it is the best there is"
+
+
+async def test_who_pins_a_stream_that_is_slow_to_start_sees_the_one_that_is_there(
+    opened: Open, server: WebRtcServer, silent_url: str
+) -> None:
+    camera = opened(sub_url=silent_url, start="always", capture_timeout=60_000)
+    await camera.main.wait_for_keyframe(20)
+    request = RenditionRequest(RenditionName.SUB)
+    async with asyncio.timeout(60):
+        viewer = await server.join(camera, await offer(), client_address="127.0.0.1", request=request, wait_s=600)
+    sub = camera.rendition(RenditionName.SUB)
+    assert (gets(viewer), sub.session.state) == ("main", SessionState.CONNECTING)
+    assert viewer.rendition is not None
+    viewer.update_rendition()
+    assert viewer.rendition.pending is sub
+    assert "the sub stream is not there yet" in viewer.rendition.reason

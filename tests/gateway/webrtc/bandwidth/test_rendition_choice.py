@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.webrtc.bandwidth.rendition_choice import (
     RELAPSE_S,
+    TILE_DOWN_AFTER_S,
     UP_AFTER_MAX_S,
     UP_AFTER_S,
     Choice,
@@ -89,7 +90,19 @@ def test_a_link_that_does_not_carry_main_for_long_is_tried_less_and_less_often()
     assert viewer.during(UP_AFTER_S + 0.3, 6_000_000)[-1] == "main"
 
 
-def test_the_tile_sets_the_ceiling_at_once_but_not_for_a_few_pixels() -> None:
+def test_a_tile_that_changes_its_size_each_second_keeps_the_larger_rendition() -> None:
+    viewer = Viewer()
+    viewer.tile = (640, 360)
+    assert viewer.at(None).rendition is SUB
+    chosen = []
+    for second in range(30):
+        viewer.tile = (320, 180) if second % 2 else (1920, 1080)
+        chosen += viewer.during(1.0, None)
+    assert set(chosen) == {"main"}
+    assert viewer.during(TILE_DOWN_AFTER_S + 0.5, None)[-1] == "sub"
+
+
+def test_the_tile_sets_the_ceiling_but_not_for_a_few_pixels() -> None:
     viewer = Viewer()
     viewer.tile = (640, 360)
     choice = viewer.at(None)
@@ -99,7 +112,7 @@ def test_the_tile_sets_the_ceiling_at_once_but_not_for_a_few_pixels() -> None:
     viewer.tile = (800, 450)
     assert viewer.at(None).rendition is MAIN
     viewer.tile = (740, 416)
-    assert viewer.at(None).rendition is SUB
+    assert viewer.during(TILE_DOWN_AFTER_S + 0.5, None)[-1] == "sub"
 
 
 def test_of_three_the_largest_that_fits_is_chosen() -> None:
@@ -133,11 +146,13 @@ def test_every_schedule_keeps_to_the_ceiling_and_to_the_waits(
     viewer = Viewer(SUB, MIDDLE, MAIN)
     order = ["sub", "middle", "main"]
     before: Choice | None = None
+    small_since_s: float | None = None
     for seconds, estimate, tile in schedule:
         viewer.now += seconds
+        small_since_s = None if tile is None else viewer.now if small_since_s is None else small_since_s
         viewer.tile = tile
         choice = viewer.at(estimate)
-        if tile is not None:
+        if small_since_s is not None and (before is None or viewer.now - small_since_s >= TILE_DOWN_AFTER_S):
             assert choice.rendition is SUB
         if before is not None and order.index(choice.rendition.name) > order.index(before.rendition.name):
             assert estimate is None or choice.rendition.needed_bps <= estimate

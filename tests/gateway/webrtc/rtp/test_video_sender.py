@@ -330,6 +330,19 @@ def test_a_packet_is_not_sent_again_before_the_last_copy_can_have_arrived(source
     assert len(viewer.wire.take()) == 1, "another one is"
 
 
+def test_on_a_lossy_network_a_packet_is_sent_again_twice_by_two_sequence_numbers(source: FrameSource) -> None:
+    viewer = SenderHarness(source, rtx=True)
+    viewer.start()
+    viewer.catch_up()
+    lost = viewer.wire.take()[50].sequence_number
+    viewer.sender.retransmitter.copies = 2
+    viewer.sender.retransmit([lost], viewer.now)
+    first, second = viewer.wire.take()
+    assert (first.payload, first.timestamp) == (second.payload, second.timestamp)
+    assert second.sequence_number == first.sequence_number + 1
+    assert viewer.sender.retransmitter.sent == 1
+
+
 def test_a_slow_viewer_gets_single_packets_in_small_bursts_and_none_is_left_out(source: FrameSource) -> None:
     viewer = SenderHarness(source, first_sequence=0)
     viewer.sender.set_pace(60_000)
