@@ -43,6 +43,7 @@ from hls.evidence.service import Evidence
 from hls.live.discontinuities import DiscontinuityNumbers
 from hls.live.service import LiveService
 from hls.playback.activity import ActivityReader
+from hls.playback.days import RecordedDays
 from hls.playback.reader import ArchiveReader
 from signaling.asyncapi import asyncapi_document
 from signaling.browser import BrowserSignaling
@@ -111,6 +112,7 @@ class Gateway:
         self.detections = Detections(self.events, self.service, clock)
         self.archive_reader = ArchiveReader(self.archive, self.service, clock)
         self.activity = ActivityReader(self.archive)
+        self.recorded_days = RecordedDays(self.archive)
         self.recordings = ArchiveRecordings(self.archive_reader, self.service)
         self.webrtc = WebRtcServer(
             udp_port=settings.webrtc_udp_port,

@@ -235,6 +235,12 @@ class SegmentPage(BaseModel):
     next_cursor: str | None
 
 
+class RecordedDays(BaseModel):
+    """Days with recordings, oldest first, like ``2026-11-22``."""
+
+    days: list[str]
+
+
 class Event(EventModel):
     """Something that happened on a camera."""
 

@@ -177,6 +177,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/cameras/{camera}/recordings"): ARCHIVE,
     ("GET", "/api/cameras/{camera}/segments"): ARCHIVE,
     ("GET", "/api/cameras/{camera}/segments/at"): ARCHIVE,
+    ("GET", "/api/cameras/{camera}/days"): ARCHIVE,
     ("GET", "/api/cameras/{camera}/activity"): ARCHIVE,
     ("GET", "/api/cameras/{camera}/activity/next"): ARCHIVE,
     ("POST", "/api/cameras/{camera}/segments/{segment}/protect"): CONTROL,

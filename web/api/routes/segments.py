@@ -6,17 +6,20 @@ from gateway.camera_settings import RenditionName
 from gateway.clock import to_rfc3339
 from gateway.errors import BadRequestError, ConflictError
 from gateway.times import TIME_HELP, parse_time
+from hls.playback.days import DAYS_MAX, parse_day, parse_zone
 from hls.playback.segment_finder import PAGE_MAX
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import SPAN, TIME, Parameter, describe
-from web.api.parameters import RENDITION, parse_rendition, segment_id, time_range
+from web.api.parameters import RENDITION, parse_rendition, require_recorded_camera, segment_id, time_range
 from web.cluster.status import SharedRecording, SharedRecordings
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
 
 PAGE_DEFAULT = 100
+
+DAY = {"type": "string", "format": "date", "examples": ["2026-11-22"]}
 
 
 @routes.get("/api/cameras/{camera}/segments")
@@ -67,6 +70,29 @@ async def segment_at(request: web.Request) -> web.Response:
         segment=models.Segment.of(found.segment), offset_s=found.offset_s, time=found.time
     )
     return json_answer(position, headers={hdrs.CACHE_CONTROL: "no-cache"})
+
+
+@routes.get("/api/cameras/{camera}/days")
+@describe(
+    "archive",
+    {200: models.RecordedDays},
+    query={
+        "first": Parameter("The first day", DAY, required=True),
+        "last": Parameter(f"The last day, {DAYS_MAX - 1} days after the first at most", DAY, required=True),
+        "zone": Parameter("The time zone that the days are of, by its name in the IANA database; without it UTC"),
+    },
+    errors=(400, 404),
+)
+async def recorded_days(request: web.Request) -> web.Response:
+    """List the days on which any of the camera was recorded, in a time zone."""
+    camera_id, query = request.match_info["camera"], request.query
+    first, last = [parse_day(query.get(name, ""), name) for name in ("first", "last")]
+    zone = parse_zone(query.get("zone") or "UTC")
+    days = await request.app[GATEWAY].recorded_days.between(camera_id, first, last, zone)
+    if not days:
+        await require_recorded_camera(request, camera_id)
+    answer = models.RecordedDays(days=[day.isoformat() for day in days])
+    return json_answer(answer, headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 
 @routes.get("/api/cameras/{camera}/recordings")

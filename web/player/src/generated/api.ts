@@ -796,6 +796,11 @@ export type RecordMode = "always" | "capture" | "events" | "never";
 /** When a sub stream is recorded. `always` and `events` keep it captured too. */
 export type RecordSubMode = "always" | "events" | "never";
 
+/** Days with recordings, oldest first, like `2026-11-22`. */
+export interface RecordedDays {
+  days: string[];
+}
+
 /** The state of the recording of one stream. `lag_s`: how far the disk is behind the newest frame, in seconds. */
 export interface RecorderStatus {
   is_recording: boolean;

@@ -2,6 +2,7 @@
 
 import { ApiError } from "../core/api.ts";
 import type { EventMark } from "../core/event-marks.ts";
+import { cameraHash } from "../core/moment.ts";
 import { dayOf, firstView, listedRange, mergeRanges, reveal } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";
 import type { Segment } from "../generated/api.ts";
@@ -14,6 +15,8 @@ import { h, setText } from "./dom.ts";
 import { EventList, eventsIn } from "./event-list.ts";
 import { clock, day, duration } from "./format.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
+import { copyLink } from "./moment-link.ts";
+import { MomentPicker } from "./moment-picker.ts";
 import { Plots } from "./plots.ts";
 import { PtzPanel } from "./ptz.ts";
 import { Recordings } from "./recordings.ts";
@@ -55,7 +58,12 @@ export class CameraView {
   );
   private readonly heading = h("h2", {});
   private readonly time = h("output", { class: "time" });
-  private readonly dayLabel = h("span", { class: "day" });
+  private readonly picker = new MomentPicker({
+    cameras: () => [this.id],
+    at: () => this.player.captureTime ?? Date.now(),
+    seek: (time) => this.seekAndShow(time),
+    showDay: (time) => this.timeline.setView(dayOf(time)),
+  });
   private readonly saveClipButton = h(
     "button",
     { type: "button", class: "primary", hidden: true, onclick: () => this.saveClip() },
@@ -88,7 +96,11 @@ export class CameraView {
   private reloadTimer = 0;
   private isFirstView = true;
 
-  constructor(readonly id: string) {
+  /** `time`: the moment to begin with; null for live. */
+  constructor(
+    readonly id: string,
+    time: number | null = null,
+  ) {
     this.details = new Details(id);
     this.player = h("live-edge-player" as "div", {
       camera: id,
@@ -144,6 +156,10 @@ export class CameraView {
     void this.reload();
     void this.reloadEvents();
     this.updatePlayhead();
+    if (time !== null) {
+      this.isFirstView = false;
+      this.seekAndShow(time);
+    }
   }
 
   update(): void {
@@ -186,6 +202,7 @@ export class CameraView {
           this.previousActivity,
           this.nextActivity,
           this.selectClip,
+          this.button("link", "copyLink", () => void this.copyLink()),
           this.button("camera", "saveSnapshot", () => void this.saveSnapshot()),
         ),
         this.timeline.element,
@@ -193,7 +210,7 @@ export class CameraView {
           "div",
           { class: "toolbar foot" },
           this.button("back", "previousDay", () => this.moveDays(-1)),
-          this.dayLabel,
+          this.picker.element,
           this.button("next", "nextDay", () => this.moveDays(1)),
           h("span", { class: "spacer" }),
           this.legend,
@@ -239,10 +256,19 @@ export class CameraView {
     this.updatePlayhead();
   }
 
-  /** Play from the start of an event, which may be before the view. */
+  /** Play from a time, which may be outside of the view. */
+  private seekAndShow(time: number): void {
+    this.seek(time);
+    this.timeline.setView(reveal(this.timeline.view, time));
+  }
+
+  /** Play from the start of an event. */
   private seekToEvent({ start }: Pick<EventMark, "start">): void {
-    this.seek(start);
-    this.timeline.setView(reveal(this.timeline.view, start));
+    this.seekAndShow(start);
+  }
+
+  private async copyLink(): Promise<void> {
+    setText(this.message, await copyLink(cameraHash(this.id, this.isLive ? null : this.player.captureTime)));
   }
 
   /** Play from where activity begins next, or before. */
@@ -280,7 +306,7 @@ export class CameraView {
     this.timeline.setPlayhead(isLive ? now : time, now, isLive);
     setText(this.time, time === null ? "–" : isLive ? clock(time) : `${day(time)} ${clock(time)}`);
     const { from, to } = this.timeline.view;
-    setText(this.dayLabel, day((from + to) / 2));
+    this.picker.setLabel(day((from + to) / 2));
     const { latencyMs } = player.state;
     this.liveButton.setAttribute("aria-pressed", String(isLive && (latencyMs === null || latencyMs < LIVE_MAX_MS)));
     // The player resets the rate when it returns to live.
@@ -316,6 +342,7 @@ export class CameraView {
     else if (event.key.toLowerCase() === "l") this.seekToLiveEdge();
     else if (event.key.toLowerCase() === "n" && store.hasScope("archive"))
       void this.jump(event.shiftKey ? "previous" : "next");
+    else if (event.key.toLowerCase() === "g" && store.hasScope("archive")) this.picker.open();
     else if (event.key.toLowerCase() === "f") toggleFullscreen(this.player, this.player.surface);
     else return;
     event.preventDefault();

@@ -13,6 +13,7 @@ const KEYS: readonly (readonly [keys: string, word: PageMessageKey])[] = [
   ["Home", "keyFirst"],
   ["End  L", "keyLive"],
   ["N", "keyActivity"],
+  ["G", "keyGo"],
   ["+ −", "keyZoom"],
   ["[ ]", "keySelection"],
   ["F", "keyFullscreen"],

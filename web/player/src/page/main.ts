@@ -1,6 +1,7 @@
 // The gateway's own page: a header, and below it the grid of cameras or one camera.
 
 import "../player.ts";
+import { parseRoute } from "../core/moment.ts";
 import { type Icon, icon } from "../icons.ts";
 import { CameraView } from "./camera-view.ts";
 import { h, setText } from "./dom.ts";
@@ -79,16 +80,16 @@ await store.refresh();
 route();
 
 function route(): void {
-  const id = /^#\/camera\/([A-Za-z0-9][A-Za-z0-9_-]*)$/.exec(location.hash)?.[1];
+  const wanted = parseRoute(location.hash);
   const left = cameraView?.id ?? null;
   cameraView?.close();
   cameraView = null;
-  if (id === undefined) {
+  if (wanted.view !== "camera") {
     show(grid.element);
     grid.setWall(location.hash === "#/wall");
     if (left !== null) grid.element.querySelector<HTMLElement>(`[data-camera="${left}"] a.open`)?.focus();
   } else {
-    cameraView = new CameraView(id);
+    cameraView = new CameraView(wanted.camera, wanted.time);
     show(cameraView.element);
   }
   const isWall = cameraView === null && location.hash === "#/wall";

@@ -1,0 +1,107 @@
+// Moments: a time of day that is typed in, the days of a calendar, and moments in links.
+// Times are ms since the Unix epoch. Days are those of the browser's time zone, written 2026-11-22.
+
+export interface ClockTime {
+  hours: number;
+  minutes: number;
+  seconds: number;
+}
+
+/** What `#/...` of the page shows. `time`: the moment that a link names. */
+export type PageRoute =
+  | { view: "grid" | "wall" }
+  | { view: "camera"; camera: string; time: number | null }
+  | { view: "playback"; cameras: string[]; time: number | null };
+
+/** As many cameras play on one clock. */
+export const CAMERAS_MAX = 9;
+
+const CAMERA_ID = /^[A-Za-z0-9][A-Za-z0-9_-]*$/;
+const WEEKS = 6;
+const DAYS_OF_WEEK = 7;
+
+/** A time of day: 14:32, 14:32:05, 1432, 143205, 2:32 pm, 오후 2:32; null if it is none. */
+export function parseClock(text: string): ClockTime | null {
+  const half = /(?:^|[\s\d])(am|pm|오전|오후)(?=$|[\s\d])/i.exec(text)?.[1]?.toLowerCase() ?? "";
+  const digits = text.replace(/am|pm|오전|오후/i, "").trim();
+  const match =
+    /^(\d{1,2})(?:[:.\s](\d{1,2}))?(?:[:.\s](\d{1,2}))?$/.exec(digits) ?? /^(\d{2})(\d{2})(\d{2})?$/.exec(digits);
+  if (!match) return null;
+  let hours = Number(match[1]);
+  const [minutes, seconds] = [Number(match[2] ?? 0), Number(match[3] ?? 0)];
+  if (half && (hours < 1 || hours > 12)) return null;
+  if (half === "pm" || half === "오후") hours = (hours % 12) + 12;
+  else if (half) hours %= 12;
+  return hours < 24 && minutes < 60 && seconds < 60 ? { hours, minutes, seconds } : null;
+}
+
+/** The moment of a time of day on a day. */
+export function momentOf(day: string, { hours, minutes, seconds }: ClockTime): number {
+  const [year = 1970, month = 1, date = 1] = day.split("-").map(Number);
+  return new Date(year, month - 1, date, hours, minutes, seconds).getTime();
+}
+
+/** The local day of a moment. */
+export function isoDay(time: number | Date): string {
+  const date = new Date(time);
+  const two = (value: number) => String(value).padStart(2, "0");
+  return `${String(date.getFullYear()).padStart(4, "0")}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}
+
+/** A day that is so many days after another one, or before it if negative. */
+export function addDays(day: string, days: number): string {
+  const [year = 1970, month = 1, date = 1] = day.split("-").map(Number);
+  return isoDay(new Date(year, month - 1, date + days));
+}
+
+/** The same day of another month, or the last one of that month. */
+export function addMonths(day: string, months: number): string {
+  const [year = 1970, month = 1, date = 1] = day.split("-").map(Number);
+  const last = new Date(year, month + months, 0).getDate();
+  return isoDay(new Date(year, month - 1 + months, Math.min(date, last)));
+}
+
+/** The weeks of a calendar page with a day's month. `firstDay`: 1 is Monday, 7 Sunday. */
+export function weeksOf(day: string, firstDay: number): string[][] {
+  const [year = 1970, month = 1] = day.split("-").map(Number);
+  const first = new Date(year, month - 1, 1);
+  const before = (first.getDay() - (firstDay % DAYS_OF_WEEK) + DAYS_OF_WEEK) % DAYS_OF_WEEK;
+  const begin = isoDay(new Date(year, month - 1, 1 - before));
+  return Array.from({ length: WEEKS }, (_, week) =>
+    Array.from({ length: DAYS_OF_WEEK }, (_, place) => addDays(begin, week * DAYS_OF_WEEK + place)),
+  );
+}
+
+/** A moment in a link: RFC 3339 with a zone, or Unix seconds; null if it is none. */
+export function parseMoment(text: string | null): number | null {
+  if (!text) return null;
+  if (/^\d{1,11}(\.\d+)?$/.test(text)) return Math.round(Number(text) * 1000);
+  // A "+" that nobody escaped arrives as a space.
+  const rfc3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+ -]\d\d:\d\d)$/i;
+  const time = rfc3339.test(text) ? Date.parse(text.replace(" ", "+")) : Number.NaN;
+  return Number.isFinite(time) ? time : null;
+}
+
+/** What a hash of the page's address shows. What is none of its views is the grid. */
+export function parseRoute(hash: string): PageRoute {
+  const [path = "", query = ""] = hash.split("?", 2);
+  const parameters = new URLSearchParams(query);
+  const time = parseMoment(parameters.get("t"));
+  const camera = /^#\/camera\/([^/]+)$/.exec(path)?.[1];
+  if (camera !== undefined && CAMERA_ID.test(camera)) return { view: "camera", camera, time };
+  if (path === "#/playback") {
+    const cameras = (parameters.get("cameras") ?? "").split(",").filter((id) => CAMERA_ID.test(id));
+    return { view: "playback", cameras: [...new Set(cameras)].slice(0, CAMERAS_MAX), time };
+  }
+  return { view: path === "#/wall" ? "wall" : "grid" };
+}
+
+/** The hash that shows a camera at a moment; without a moment live. */
+export function cameraHash(camera: string, time: number | null): string {
+  return `#/camera/${camera}${time === null ? "" : `?t=${new Date(time).toISOString()}`}`;
+}
+
+/** The hash that plays cameras on one clock from a moment; without a moment live. */
+export function playbackHash(cameras: readonly string[], time: number | null): string {
+  return `#/playback?cameras=${cameras.join(",")}${time === null ? "" : `&t=${new Date(time).toISOString()}`}`;
+}

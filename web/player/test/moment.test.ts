@@ -1,0 +1,82 @@
+import { describe, expect, test } from "vitest";
+import {
+  addDays,
+  addMonths,
+  cameraHash,
+  isoDay,
+  momentOf,
+  parseClock,
+  parseMoment,
+  parseRoute,
+  playbackHash,
+  weeksOf,
+} from "../src/core/moment.ts";
+
+const T = Date.UTC(2026, 10, 29, 14, 32, 5, 250);
+
+describe("a time of day", () => {
+  test.each([
+    ["14:32", [14, 32, 0]],
+    [" 14:32:05 ", [14, 32, 5]],
+    ["1432", [14, 32, 0]],
+    ["143205", [14, 32, 5]],
+    ["14.32", [14, 32, 0]],
+    ["9", [9, 0, 0]],
+    ["2:32 pm", [14, 32, 0]],
+    ["2:32PM", [14, 32, 0]],
+    ["12:05 AM", [0, 5, 0]],
+    ["오후 2:32", [14, 32, 0]],
+    ["오전 12:05", [0, 5, 0]],
+  ])("%s", (text, [hours, minutes, seconds]) => {
+    expect(parseClock(text)).toEqual({ hours, minutes, seconds });
+  });
+  test.each(["", "24:00", "14:60", "14:32:61", "13 pm", "noon", "14:", "123", "12345", "-1"])("%s is none", (text) => {
+    expect(parseClock(text)).toBeNull();
+  });
+});
+
+test("a moment of a day, and the day of a moment, are local", () => {
+  const time = momentOf("2026-11-29", { hours: 23, minutes: 59, seconds: 59 });
+  expect(isoDay(time)).toBe("2026-11-29");
+  expect(isoDay(time + 1000)).toBe("2026-11-30");
+});
+
+test("days and months", () => {
+  expect(addDays("2026-12-31", 1)).toBe("2027-01-01");
+  expect(addMonths("2027-01-31", 1)).toBe("2027-02-28");
+  expect(addMonths("2027-01-31", -1)).toBe("2026-12-31");
+  const sunday = weeksOf("2026-11-29", 7);
+  expect(sunday.length).toBe(6);
+  expect(sunday[0]?.[0]).toBe("2026-11-01");
+  expect(weeksOf("2026-11-29", 1)[0]?.[0]).toBe("2026-10-26");
+  expect(sunday.flat().length).toBe(new Set(sunday.flat()).size);
+});
+
+test("moments in links", () => {
+  expect(parseMoment("2026-11-29T14:32:05.25Z")).toBe(T);
+  expect(parseMoment("2026-11-29T23:32:05.250+09:00")).toBe(T);
+  expect(parseMoment("2026-11-29T23:32:05.250 09:00")).toBe(T);
+  expect(parseMoment(String(T / 1000))).toBe(T);
+  for (const text of ["", null, "yesterday", "2026-11-29", "2026-11-29T14:32:05", "2026-13-29T14:32:05Z"])
+    expect(parseMoment(text)).toBeNull();
+});
+
+test("the routes of the page, and the links to them", () => {
+  expect(parseRoute("")).toEqual({ view: "grid" });
+  expect(parseRoute("#/wall")).toEqual({ view: "wall" });
+  expect(parseRoute("#/camera/door")).toEqual({ view: "camera", camera: "door", time: null });
+  expect(parseRoute(cameraHash("door", T))).toEqual({ view: "camera", camera: "door", time: T });
+  expect(parseRoute("#/camera/..%2f")).toEqual({ view: "grid" });
+  expect(parseRoute(playbackHash(["door", "gate"], T))).toEqual({
+    view: "playback",
+    cameras: ["door", "gate"],
+    time: T,
+  });
+  const many = [...Array(12).keys()].map((number) => `cam${number}`);
+  expect(parseRoute(playbackHash([...many, "cam1"], null))).toEqual({
+    view: "playback",
+    cameras: many.slice(0, 9),
+    time: null,
+  });
+  expect(parseRoute("#/playback?cameras=door,,<b>,door")).toMatchObject({ cameras: ["door"] });
+});
