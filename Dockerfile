@@ -15,7 +15,7 @@ COPY signaling signaling
 COPY hls hls
 COPY web web
 RUN uv venv /opt/liveedge && uv pip install --python /opt/liveedge/bin/python \
-    --constraints constraints.txt --build-constraints constraints.txt ".[s3]"
+    --constraints constraints.txt --build-constraints constraints.txt ".[s3,postgres]"
 
 FROM python:3.11.14-slim-bookworm
 RUN useradd --system --uid 10001 --create-home liveedge && install -d -o liveedge /data
