@@ -340,7 +340,7 @@ async def test_a_sub_stream_that_does_not_start_leaves_the_viewer_with_the_main_
     ask(viewer, RenditionRequest(tile=(160, 90)))
     switch = viewer.rendition
     assert switch is not None
-    assert camera.sub in switch.awaited
+    await eventually(lambda: camera.sub in switch.awaited, "it is captured")
     await eventually(lambda: camera.sub and camera.sub.session.state is SessionState.FAILED, "it has failed")
     viewer.update_rendition()
     assert gets(viewer) == "main"
