@@ -33,7 +33,7 @@ from gateway.capture.packets import PacketBuilder
 from gateway.capture.rtsp_sound import RtspSound
 from gateway.capture.rtsp_tracks import PayloadFormat, ReceivedTrack
 from gateway.capture.timeline import ArrivalTime, SourceTime
-from gateway.clock import Clock
+from gateway.clock import Clock, seconds_90k
 from gateway.codec.annexb import join
 from gateway.media import AudioInfo, Metadata, Packet
 from gateway.rtsp.depacketize import Depacketizer, Frame
@@ -98,12 +98,19 @@ class RtspMedia:
         """When the newest sign of working video came, in monotonic seconds."""
         self.keyframe_at = float("-inf")
         """When the newest keyframe came, in monotonic seconds."""
+        self.frames = 0
+        """Pictures that came."""
+        self.frame_at = 0.0
+        """When the newest came, in monotonic seconds."""
+        self.step_s = 0.0
+        """The time between the latest two, in seconds."""
         self._on_packet = on_packet
         self._clock = clock
         self._camera_id = camera_id
         self.counters = counters if counters is not None else CaptureCounters()
         self._lost_at: float | None = None
-        self._frame_at = 0.0
+        self._since_arrival_90k = 0
+        """How long ago the frame came that is passed on, in ticks."""
         self._keyframes = 0
         self._awaited_since: float | None = None
         """Since when there is video, and no keyframe to begin with."""
@@ -210,9 +217,11 @@ class RtspMedia:
         return self.tracks[number].receive_control
 
     def expire(self, now: float) -> None:
-        """Give up on packets that do not come (UDP)."""
+        """Give up on packets that do not come (UDP), and pass on pictures that nothing has followed for a while."""
         for track in self.tracks:
+            self._since_arrival_90k = seconds_90k(now - track.heard_at)
             track.expire(now)
+        self._since_arrival_90k = 0
         if self._waiting and now - self._waiting[0][1].monotonic >= SOUND_WAIT_S:
             self._end_wait_for_sound()
 
@@ -227,18 +236,18 @@ class RtspMedia:
         if frame.is_keyframe:
             self._lost_at = None
             self.keyframe_at = now
-        elif self._lost_at is not None and now - self._frame_at >= PAUSE_S:
-            self._lost_at += now - self._frame_at
+        elif self._lost_at is not None and now - self.frame_at >= PAUSE_S:
+            self._lost_at += now - self.frame_at
         elif frame.follows_loss and self._lost_at is None:
             self._lost_at = now
-        self._frame_at = now
+        self.frames, self.step_s, self.frame_at = self.frames + 1, now - self.frame_at, now
         is_sure = self._codec == "hevc" and self._keyframes > 1
         wait_s = SURE_KEYFRAME_WAIT_S if is_sure else KEYFRAME_WAIT_S
         if self._lost_at is not None and now - self._lost_at < wait_s:
             self.counters.frames_dropped_after_loss += 1
             self.video_at = now
             return
-        arrival = ArrivalTime(self._clock.wall_90k(), now)
+        arrival = ArrivalTime(self._clock.wall_90k() - self._since_arrival_90k, now)
         if self._waits_for_sound and (self._waiting or frame.is_keyframe):
             self._waiting.append((frame, arrival))
             size = sum(len(each.data) for each, _ in self._waiting)

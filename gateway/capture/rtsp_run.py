@@ -44,6 +44,13 @@ UDP_TICK_S = 0.1
 LOST_SILENT_S = 2.5
 """Without video for so long, in seconds, a session that the server does not know any more has ended."""
 
+STILL_FIRST_S, STILL_LATE, STILL_MAX_S = 15.0, 2.2, 600.0
+"""Stills: how far apart they are before that is known, by what factor one may be late, and the longest silence, in
+seconds."""
+
+STILL_ASK_SHARE = 0.4
+"""The share of the time-out after which a camera of stills is asked whether it is there."""
+
 OPTIONS_WAIT_S = 1.5
 """How long the answer to OPTIONS is awaited, in seconds: nobody needs it."""
 
@@ -76,7 +83,8 @@ class RtspRun:
         self._channels = InterleavedChannels()
         """By the tracks' places in :attr:`_media`."""
         self._routes = FrameRoutes(self._receiver_of, clock.monotonic)
-        self._opened_at = 0.0
+        self._opened_at = self._answered_at = self._asked_at = 0.0
+        """When it played, when the newest answer came, and when a camera of stills was asked, in monotonic seconds."""
         self._keyframe_timeout_s = keyframe_timeout_s
         self._control = RtspControl(source, counters, self._set_up, self._write)
 
@@ -227,6 +235,7 @@ class RtspRun:
                 now = self._clock.monotonic()
                 media.expire(now)
                 self._count()
+                self._wait_for_still(media, now)
                 self._check_silence(media, now)
                 self._control.ask_for_keyframe(media, now)
                 if self._session.state is State.ENDED or media.has_ended:
@@ -261,6 +270,20 @@ class RtspRun:
         self._counters.udp_datagrams_refused = sum(pair.refused for pair in self._pairs)
         if self._media is not None:
             self._media.count()
+
+    def _wait_for_still(self, media: RtspMedia, now: float) -> None:
+        """A camera may send a picture every 20 s. Where it has, or has sent one alone, it is asked whether it is there;
+        the answer is a sign of working video."""
+        ask_s = self._source.timeout_s * STILL_ASK_SHARE
+        if media.frames == 0 or self._session.lost is not None or now - media.frame_at < ask_s:
+            return
+        usual_s = STILL_FIRST_S if media.frames == 1 else media.step_s if media.step_s >= ask_s else 0.0
+        if now - media.frame_at > min(STILL_MAX_S, STILL_LATE * usual_s):
+            return
+        media.video_at = max(media.video_at, self._answered_at)
+        if now - self._asked_at >= ask_s and self._connection is not None:
+            self._asked_at = now
+            self._connection.send(self._session.keep_alive(now))
 
     def _check_silence(self, media: RtspMedia, now: float) -> None:
         if self._session.lost is not None and now - media.video_at > LOST_SILENT_S:
@@ -308,7 +331,8 @@ class RtspRun:
         if isinstance(message, Request):
             self._connection.send(self._session.answer(message))
             return
-        self._session.receive(message, self._clock.monotonic())
+        self._answered_at = now = self._clock.monotonic()
+        self._session.receive(message, now)
         if self._session.state is State.PLAY and self._media is None:
             # Before PLAY is sent: the first packets may come together with its answer, or even before it.
             self._start_tracks()

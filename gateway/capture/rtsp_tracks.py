@@ -22,6 +22,8 @@ from dataclasses import dataclass, replace
 
 from gateway.rtsp import rtcp
 from gateway.rtsp.depacketize import Depacketizer, Frame
+from gateway.rtsp.depacketize.codec_finder import CodecFinder
+from gateway.rtsp.depacketize.nal import NalDepacketizer
 from gateway.rtsp.rtp import (
     HEADER,
     HEADER_BYTES,
@@ -44,6 +46,9 @@ RTP_INFO_MAX_S = 10
 """A first packet this long after the time of RTP-Info, in seconds, has nothing to do with it: many cameras write any
 number there."""
 
+
+QUIET_S = 0.5
+"""After so long without a packet, in seconds, the camera has sent the whole picture."""
 
 SWITCH_PACKETS = 4
 UNKNOWN_PACKETS, UNKNOWN_FIRST_PACKETS = 32, 8
@@ -97,7 +102,8 @@ class ReceivedTrack:
         self._other_packets = 0
         self._own_ssrc = secrets.randbits(32)
         self._ssrc: int | None = None
-        self._heard_at = 0.0
+        self.heard_at = 0.0
+        """When the newest packet came, in monotonic seconds."""
         self._former: tuple[int, float] | None = None
         """The source before this one, and when it was left."""
         self._has_several = False
@@ -152,7 +158,7 @@ class ReceivedTrack:
             self._receive_any(packet, now)
             return
         # Nearly every packet: the next one of a source that is known. It costs a third here.
-        self._heard_at = now
+        self.heard_at = now
         self._other_packets = 0
         self._sequence.follow(timestamp, now)
         self._recent.note(packet)
@@ -167,7 +173,7 @@ class ReceivedTrack:
         if header.ssrc != self._ssrc and not self._change_source(header.ssrc, now):
             self._refused += 1
             return
-        self._heard_at = now
+        self.heard_at = now
         missing = self._sequence.count(header.sequence, header.timestamp, now)
         if self._is_reordered and self._reorder is None:
             self._reorder = ReorderBuffer(self._first_sequence())
@@ -185,10 +191,19 @@ class ReceivedTrack:
             self._take_ordered(raw, lost, now)
 
     def expire(self, now: float) -> None:
-        """Give up on packets that do not come (UDP)."""
+        """Give up on packets that do not come (UDP), and pass on a picture that nothing has followed for
+        :data:`QUIET_S`: it came then."""
         if self._reorder is not None:
             for raw, lost in self._reorder.expire(now):
                 self._take_ordered(raw, lost, now)
+        if now - self.heard_at < QUIET_S:
+            return
+        depacketizer = self._format.depacketizer
+        if isinstance(depacketizer, CodecFinder):
+            depacketizer = depacketizer.inner
+        if isinstance(depacketizer, NalDepacketizer):
+            for frame in depacketizer.pictures.release_marked():
+                self._format.on_frame(frame, self.heard_at)
 
     def receive_control(self, packet: memoryview, now: float) -> None:
         """Take an RTCP packet."""
@@ -216,7 +231,7 @@ class ReceivedTrack:
     def _change_source(self, ssrc: int, now: float) -> bool:
         """Whether to go on with another source: an encoder that restarts has a new one (RFC 3550 §8.2)."""
         if self._ssrc is not None:
-            is_silent = now - self._heard_at >= SOURCE_SILENT_S
+            is_silent = now - self.heard_at >= SOURCE_SILENT_S
             if self._has_several and not is_silent:
                 return False
             self._has_several = (

@@ -119,6 +119,8 @@ class _Track:
     interval_90k: float = 0.0
     """The average time between two arrivals, and of how many."""
     intervals: int = 0
+    elapsed_90k: int = 0
+    """The time between the latest two arrivals."""
     was_repaired: bool = False
     backwards: int = 0
     """Source times in a row that were before the one before them."""
@@ -156,10 +158,19 @@ class _Track:
     def note(self, dts_90k: int, arrival: ArrivalTime, source_90k: int | None) -> None:
         """Note a packet after its time was found."""
         if self.last is not None:
-            elapsed_90k = min(CLOCK_RATE, max(0, seconds_90k(arrival.monotonic - self.last.monotonic)))
-            self.intervals = min(INTERVALS, self.intervals + 1)
-            self.interval_90k += (elapsed_90k - self.interval_90k) / self.intervals
+            self._note_interval(max(0, seconds_90k(arrival.monotonic - self.last.monotonic)))
         self.last = _Last(dts_90k, arrival.monotonic, source_90k)
+
+    def _note_interval(self, elapsed_90k: int) -> None:
+        """A pause counts as a second. Two in a row are what a camera of stills sends."""
+        before_90k, self.elapsed_90k = self.elapsed_90k, elapsed_90k
+        if min(before_90k, elapsed_90k) > CLOCK_RATE:
+            self.intervals, self.interval_90k = INTERVALS, min(before_90k, elapsed_90k)
+            return
+        if self.interval_90k > max(CLOCK_RATE, 4 * elapsed_90k):
+            self.intervals = 0
+        self.intervals = min(INTERVALS, self.intervals + 1)
+        self.interval_90k += (min(CLOCK_RATE, elapsed_90k) - self.interval_90k) / self.intervals
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from gateway.media import Packet
 from hls.mp4.audio import fmp4_audio
 from hls.parts.run_sound import SOUND_WAIT_90K
-from hls.parts.target_duration import TargetDurationProbe, TargetDurations
+from hls.parts.target_duration import FEW_FRAMES, STILL_90K, TargetDurationProbe, TargetDurations
 
 PROBE_MAX_BYTES = 32 * 1024 * 1024
 """The probe begins again if a stream has no second keyframe within this many bytes."""
@@ -49,8 +49,18 @@ class MeasuredStart:
         return None if self._targets is None or self._waits_for_sound() else self._targets
 
     def take(self) -> list[Packet]:
-        """The packets, which are not kept any more."""
+        """The packets, which are not kept any more.
+
+        Stills may begin with wrong timestamps, until their clock is measured: the last two of them are taken.
+        """
         packets, self._packets = self._packets, []
+        video = [each for each in packets if each.is_video]
+        longest_90k = video[-1].dts_90k - video[-2].dts_90k if len(video) > 2 else 0
+        if longest_90k >= STILL_90K and len(video) <= FEW_FRAMES + 1 and all(each.is_keyframe for each in video):
+            first_step_90k = video[1].dts_90k - video[0].dts_90k
+            if first_step_90k * 10 < longest_90k:
+                self._dropped += len(video) - 2
+                packets = packets[packets.index(video[-2]) :]
         return packets
 
     def take_dropped(self) -> int:

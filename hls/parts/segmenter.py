@@ -52,7 +52,9 @@ wait for the camera (§6.2.5.2)."""
 
 GAP_MAX_90K = 15 * CLOCK_RATE
 """A keyframe after a longer gap is a discontinuity. Pictures are missing for less where one was lost: engines wait 12 s
-for the next keyframe."""
+for the next keyframe. A camera of stills has no gap before :data:`GAP_FRAMES` times its usual step."""
+
+GAP_FRAMES = 3
 
 MuxerFactory = Callable[[StreamInfo], FragmentMuxer]
 SegmenterEvent = Part | SegmentEnd
@@ -122,6 +124,8 @@ class Segmenter:
         self._pace = Pace(targets.part_target_90k)
         self._lag_90k = 0
         """By how much the newest frame decodes earlier than it should, if a part begins with it."""
+        self._gap_90k = 0
+        """The gap before the newest discontinuity, until a frame follows without one."""
         self._keyframe_90k = 0
         self._skew_90k: int | None = None
         """Capture time minus place on the timeline, of the open segment's first frame."""
@@ -231,7 +235,7 @@ class Segmenter:
         """Close the open part before ``packet`` if it is long enough."""
         target_90k = self.targets.part_target_90k
         at_90k = packet.dts_90k + self._offset_90k
-        self.frame_90k = at_90k - self._edge_90k
+        self.frame_90k, self._gap_90k = at_90k - self._edge_90k, 0
         boundary_90k = self._boundary_90k(at_90k)
         self._lag_90k = at_90k - boundary_90k
         open_90k = at_90k - self._end_90k
@@ -346,7 +350,9 @@ class Segmenter:
         at_90k = packet.dts_90k + self._offset_90k
         if self._skew_90k is not None and is_clock_step(packet, packet.captured_at_90k - at_90k - self._skew_90k):
             return True
-        is_gap = at_90k - self._edge_90k > GAP_MAX_90K
+        step_90k = at_90k - self._edge_90k
+        is_gap = step_90k > max(GAP_MAX_90K, GAP_FRAMES * max(self.frame_90k, self._gap_90k))
+        self._gap_90k = step_90k if is_gap else self._gap_90k
         if is_gap or self._pace.is_behind(self._open_lag_90k, self.targets.segment_max_90k):
             return True
         is_first_sound = self.has_audio and not self._sound.is_own and can_have_sound(packet)

@@ -52,6 +52,15 @@ LONG_GOP_TARGET_S = 10
 MAX_TARGET_S = 60
 """Smart codecs have even longer GOPs. Beyond this, segments without a keyframe are better than a window of minutes."""
 
+STILL_90K = 5 * CLOCK_RATE
+"""Pictures that are further apart, in ticks, are stills: a segment has one of them."""
+
+MAX_STILL_TARGET_S = 330
+"""Of stills: one in five minutes. There is nothing between them that a segment could end with."""
+
+FEW_FRAMES = 4
+"""Where there are no more steps between frames, the longest counts: stills may begin with wrong timestamps."""
+
 
 @dataclass(frozen=True, slots=True)
 class TargetDurations:
@@ -99,7 +108,8 @@ class TargetDurationProbe:
         return None
 
     def _durations(self, segment_90k: int | None) -> TargetDurations:
-        frame_90k = median(after - before for before, after in itertools.pairwise(self._dts_90k))
+        steps = [after - before for before, after in itertools.pairwise(self._dts_90k)]
+        frame_90k = median(steps) if len(steps) > FEW_FRAMES else max(steps)
         frames = max(1, round(seconds_90k(PART_DURATION_S) / frame_90k))
         # Rounded up to milliseconds, so that the number in the playlist is exactly the limit that parts keep.
         part_target_90k = math.ceil(frames * frame_90k * PART_MARGIN / 90) * 90
@@ -108,4 +118,5 @@ class TargetDurationProbe:
         target_s = math.ceil((longest_90k + margin_90k + part_target_90k - ROUNDED_OFF_90K) / CLOCK_RATE)
         # At least 2 s, because every timeout of the protocol is a multiple of the target duration.
         least_s = LONG_GOP_TARGET_S if self.is_guess else 2
-        return TargetDurations(part_target_90k, min(max(least_s, target_s), MAX_TARGET_S))
+        most_s = MAX_STILL_TARGET_S if frame_90k >= STILL_90K else MAX_TARGET_S
+        return TargetDurations(part_target_90k, min(max(least_s, target_s), most_s))

@@ -16,6 +16,7 @@ import numpy as np
 
 from gateway.capture.counters import CaptureCounters
 from gateway.capture.rtsp_media import RtspMedia, TrackFormat
+from gateway.capture.rtsp_run import TICK_S
 from gateway.clock import CLOCK_RATE
 from gateway.media import Packet
 from gateway.rtsp.formats import audio_format, video_format
@@ -70,6 +71,9 @@ def receive(
         formats.append(TrackFormat(known))
     core = RtspMedia(formats, lambda packet: found.append(Received(packet, clock.now)), clock, run=1, counters=counters)
     for sent in media:
+        while sent.at_s - clock.now > TICK_S:
+            clock.now += TICK_S
+            core.expire(clock.now)
         clock.now = sent.at_s
         take = core.receive_control if sent.is_control else core.receive
         take(sent.track, memoryview(sent.data), sent.at_s)

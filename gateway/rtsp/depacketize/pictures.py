@@ -16,7 +16,9 @@ Rules:
 2. A picture's time is that of its first slice. Parameter sets with the time of the picture before them are common.
 3. SEI after the slices belongs to the picture if the marker follows it at the same time, and to the next one otherwise.
 4. Markers are trusted after :data:`TRIAL` pictures that ended exactly where their marker was, and never again after one
-   that did not. A marker without a slice before it means nothing.
+   that did not. A marker without a slice before it means nothing. Where nothing follows a marker for a while, it is
+   trusted before that: a camera may send a picture a minute. If markers were wrong, the picture has as many slices as
+   the one before.
 5. Two fields of one frame (``field_pic_flag``, opposite parity, equal ``frame_num``) are one picture: MP4 knows frames
    alone. Two whole pictures with the same timestamp stay two.
 6. A keyframe is a random access picture (IDR, IRAP). A recovery point (H.264 §D.2.8) is one where there has been no
@@ -64,6 +66,7 @@ class _Picture:
     """Where its first slice begins, with the start code."""
     sets: list[bytes] = field(default_factory=list)
     """The parameter sets before its slices."""
+    slices: int = 0
     has_slices: bool = False
     is_random_access: bool = False
     has_recovery_point: bool = False
@@ -109,6 +112,7 @@ class PictureAssembler:
         self._wrong_markers = 0
         self._released: bytes | None = None
         """The first slice of the newest picture that was released."""
+        self._released_slices = 0
         self.damaged = 0
         """Pictures that were dropped for a hole in them, or for their size."""
 
@@ -225,6 +229,14 @@ class PictureAssembler:
         picture.is_marked = True
         return self._release(by_marker=True) if self.is_prompt and not self._awaits_sets(picture) else []
 
+    def release_marked(self) -> list[Frame]:
+        """Nothing has come for a while: rule 4."""
+        picture = self._picture
+        if not picture.is_marked or self._open_unit is not None or self._awaits_sets(picture):
+            return []
+        is_whole = self._wrong_markers == 0 or picture.slices == self._released_slices
+        return self._release() if is_whole else []
+
     def _awaits_sets(self, picture: _Picture) -> bool:
         """Rule 7."""
         is_without = picture.is_random_access and not picture.sets
@@ -298,6 +310,7 @@ class PictureAssembler:
             picture.is_marked = False
             picture.after_marker = True
         picture.has_slices = True
+        picture.slices += 1
         picture.is_random_access |= nal.is_random_access
         # It is only asked of streams without random access, and costs a little.
         picture.is_intra &= nal.is_random_access or (not self._has_random_access and self._syntax.is_intra(head))
@@ -322,7 +335,7 @@ class PictureAssembler:
             self._kept_sets = picture.sets or self._kept_sets
             self._follows_loss = True
             return []
-        self._released = picture.first_slice
+        self._released, self._released_slices = picture.first_slice, picture.slices
         follows_loss, self._follows_loss = self._follows_loss, False
         follows_loss |= not self._syntax.has_references(picture.first_slice)
         is_keyframe = picture.is_random_access or self._counts_as_keyframe(picture)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.capture import rtsp_run
 from gateway.capture.camera_errors import RETRY_AFTER_MAX_S, UNAUTHORIZED_RETRY_S
 from gateway.capture.engine import CaptureSource
 from gateway.capture.rtsp_connect import redirected
@@ -16,6 +17,7 @@ from gateway.capture.url import parse
 from gateway.errors import CameraRefusedError, CameraTimeoutError, CameraUnauthorizedError, CaptureError
 from gateway.media import Metadata, Packet
 from tests.support.blocking_engine import BlockingRtspEngine
+from tests.support.camera_media import coded
 from tests.support.rtsp_camera import (
     Answer,
     Asked,
@@ -378,3 +380,25 @@ def test_a_sink_that_fails_does_not_cost_the_video() -> None:
 
     with RtspCamera(sdp(video_section(), METADATA), metadata_media([b"<a/>", b"<b/>"])) as camera:
         assert len(pull(camera.url(), 40, on_metadata=fail)) == 40
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_pictures_further_apart_than_the_timeout_are_waited_for_while_the_camera_answers(
+    monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    monkeypatch.setattr(rtsp_run, "TICK_S", 0.1)
+    pictures = [
+        replace(sent, at_s=1.4 * number)
+        for number, units in enumerate(coded(3, 1, ":slices=1"))
+        for sent in RtpSender(first=100 * number).picture(units, number * 126_000, 0.0)
+    ]
+
+    def answer(asked: Asked, number: int) -> Reply | None:
+        return Reply(raw=b"") if asked.method == "GET_PARAMETER" and not answers else None
+
+    with RtspCamera(sdp(video_section()), pictures, answer=answer) as camera:
+        if answers:
+            assert len(pull(camera.url(), 3, timeout_s=0.7)) == 3
+        else:
+            with pytest.raises(CameraTimeoutError):
+                pull(camera.url(), 3, timeout_s=0.7)
