@@ -26,7 +26,7 @@ PION := .tools/bin/pion-whep-client
 GOFAKES3 := .tools/bin/gofakes3
 
 .PHONY: help run test test-unit test-integration test-browser test-faults test-newest check format types settings-docs docs \
-	bench build constraints release-notes pre-commit clean
+	bench build packages constraints release-notes pre-commit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -65,6 +65,7 @@ check: .venv/.dev-ready web/player/node_modules/.ready ## lint and type-check Py
 	$(BIN)/deptry tests bench --ignore DEP002,DEP004
 	$(BIN)/python scripts/generate-types --check
 	$(BIN)/python scripts/generate-settings --check
+	$(BIN)/python scripts/player-reference --check
 	$(BIN)/python scripts/check-words
 	$(BIN)/python scripts/npm web/player run check
 	$(MKDOCS)
@@ -80,14 +81,18 @@ docs: .venv/.dev-ready ## build the documentation as a site into build/site; a b
 settings-docs: .venv/.dev-ready ## write the settings into docs/configuration.md and liveedge.example.toml
 	$(BIN)/python scripts/generate-settings
 
-types: .venv/.dev-ready ## generate the player's TypeScript types from the API documents
+types: .venv/.dev-ready web/player/node_modules/.ready ## generate types from the API documents, and the reference of the player
 	$(BIN)/python scripts/generate-types
+	$(BIN)/python scripts/player-reference
 
 bench: $(if $(NAME),.venv/.test-ready,.venv/.dev-ready) ## run a benchmark: make bench NAME=fanout ARGS='--viewers 1,20'; without NAME, list them
 	@exec $(BIN)/python -m bench $(NAME) $(ARGS)
 
 build: .venv/.dev-ready ## build wheel and source distribution into dist/, the player included
 	@rm -rf dist && $(UV) build --quiet --build-constraints constraints.txt
+
+packages: .venv/.dev-ready web/player/node_modules/.ready ## build the player for npm into dist/; nothing is published
+	$(BIN)/python scripts/packages
 
 constraints: $(UV) ## resolve constraints.txt again after a change of pyproject.toml; ARGS=--upgrade takes the newest
 	@$(UV) run --quiet --no-project --isolated --with packaging python scripts/constraints $(ARGS)

