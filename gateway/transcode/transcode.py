@@ -128,7 +128,7 @@ class Transcode:
         if self._closed:
             raise UnavailableError(f"camera {self.camera_id} was removed")
         if not self._has_place:
-            self._limit.take()
+            self._limit.take(self.camera_id, self._clock.monotonic())
             self._has_place = True
         if self._task is None:
             self._begin()

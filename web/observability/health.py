@@ -64,6 +64,10 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
                 what = "the camera" if is_main else "the camera's sub stream"
                 code = CAMERA_DOWN if is_main else "sub_stream_down"
                 yield ("capture", code, camera.id, f"{what} is {state}: {why}")
+    limit = gateway.service.transcode_limit
+    for camera_id in limit.refused_cameras(gateway.clock.monotonic()):
+        why = f"it is refused to viewers who need it: as many are as may be ({limit.maximum}, TRANSCODE_MAX)"
+        yield ("capture", "transcode_limit", camera_id, f"the camera is not transcoded, {why}")
     for camera_id, forwards in gateway.forward.forwards.items():
         for each in forwards:
             if each.error is not None:

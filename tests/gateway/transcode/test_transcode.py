@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from gateway.errors import UnavailableError
 from gateway.media import AudioInfo, Packet
 from gateway.status import TranscodeState
-from gateway.transcode.limit import TranscodeLimit
+from gateway.transcode.limit import TOLD_S, TranscodeLimit
 from gateway.transcode.transcode import Transcode
 from tests.support.eventually import eventually
 from tests.support.sources.encoded import EncoderSettings, encode
@@ -171,10 +172,14 @@ async def test_the_limit_is_told_and_a_place_is_given_back(camera_with: Cameras)
     with pytest.raises(UnavailableError, match=r"as many cameras are transcoded .* \(1, TRANSCODE_MAX\)"):
         cameras[1].transcode.hold("webrtc")
     assert (limit.running, limit.refused) == (1, 1)
+    now = time.monotonic()
+    assert limit.refused_cameras(now) == ["two"]
+    assert limit.refused_cameras(now + TOLD_S + 1) == []
     hold.release()
     second.release()
     await eventually(lambda: limit.running == 0, "the place is given back")
     cameras[1].transcode.hold("webrtc")
+    assert limit.refused_cameras(now) == []
 
 
 async def test_a_transcode_without_a_viewer_leaves_its_place_to_another_camera(camera_with: Cameras) -> None:

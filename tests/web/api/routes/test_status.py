@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient
 
+from gateway.errors import UnavailableError
 from signaling.messaging import NoMessaging
 from signaling.status import MessagingStatus
 from tests.support.serving import GatewayServer
@@ -41,3 +42,19 @@ async def test_fields_that_an_adapter_adds_are_in_the_answer(tmp_path: Path, mon
     assert "liveedge_messaging_frames_total" not in metrics, "the adapter does not report it"
     assert set(status["browsers"]) == {"clients", "frames_sent", "frames_skipped"}
     assert set(status["archive"]) == set(type(archive).model_fields)
+
+
+async def test_a_camera_that_is_refused_a_transcode_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(data_dir=tmp_path / "data", webrtc_udp_port=0, transcode_max=1)
+    async with TestClient(GatewayServer(create_app(settings))) as client:
+        gateway = client.app[GATEWAY]
+        gateway.service.transcode_limit.take("yard", gateway.clock.monotonic())
+        with pytest.raises(UnavailableError):
+            gateway.service.transcode_limit.take("door", gateway.clock.monotonic())
+        problems = (await (await client.get("/api/status")).json())["problems"]
+    found = [each for each in problems if each["code"] == "transcode_limit"]
+    assert [each["camera_id"] for each in found] == ["door"]
+    assert "TRANSCODE_MAX" in found[0]["message"]
