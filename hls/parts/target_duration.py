@@ -59,7 +59,7 @@ MAX_STILL_TARGET_S = 330
 """Of stills: one in five minutes. There is nothing between them that a segment could end with."""
 
 FEW_FRAMES = 4
-"""Where there are no more steps between frames, the longest counts: stills may begin with wrong timestamps."""
+"""Where there are no more steps between keyframes, the longest counts: stills may begin with wrong timestamps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,13 @@ class TargetDurationProbe:
         self.is_guess = False
         """Whether the target duration was returned before the length of a GOP was known."""
         self._dts_90k: list[int] = []
+        self._has_keyframes_alone = True
         self._longest_gop_90k = longest_gop_90k
 
     def add(self, packet: Packet, *, is_awaited: bool = True) -> TargetDurations | None:
         """Take the next video packet. Returns the durations once they are known; earlier if a viewer waits."""
         self._dts_90k.append(packet.dts_90k)
+        self._has_keyframes_alone &= packet.is_keyframe
         span_90k = packet.dts_90k - self._dts_90k[0]
         if packet.is_keyframe and span_90k >= MIN_SEGMENT_90K:
             return self._durations(span_90k)
@@ -109,7 +111,8 @@ class TargetDurationProbe:
 
     def _durations(self, segment_90k: int | None) -> TargetDurations:
         steps = [after - before for before, after in itertools.pairwise(self._dts_90k)]
-        frame_90k = median(steps) if len(steps) > FEW_FRAMES else max(steps)
+        has_stills = self._has_keyframes_alone and len(steps) <= FEW_FRAMES
+        frame_90k = max(steps) if has_stills else median(steps)
         frames = max(1, round(seconds_90k(PART_DURATION_S) / frame_90k))
         # Rounded up to milliseconds, so that the number in the playlist is exactly the limit that parts keep.
         part_target_90k = math.ceil(frames * frame_90k * PART_MARGIN / 90) * 90

@@ -173,9 +173,14 @@ class H264Depacketizer(NalDepacketizer):
         while place + 2 < len(payload):
             size = payload[place] << 8 | payload[place + 1]
             start, after = place + 2 + extra, place + 2 + size + (extra if kind in (_MTAP16, _MTAP24) else 0)
-            if size == 0 or after > len(payload):
+            if after > len(payload):
                 self.malformed += 1
                 break
+            if size == 0:
+                # An empty unit says nothing of those after it.
+                self.malformed += 1
+                place = after
+                continue
             offset = int.from_bytes(payload[place + 3 : start], "big") if extra else 0
             frames += self.pictures.unit(payload[start:after], timestamp + offset)
             place = after

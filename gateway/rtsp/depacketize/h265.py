@@ -164,9 +164,14 @@ class H265Depacketizer(NalDepacketizer):
         while place + 2 < len(payload):
             size = payload[place] << 8 | payload[place + 1]
             start, after = place + 2, place + 2 + size
-            if size < 2 or after > len(payload):
+            if after > len(payload):
                 self.malformed += 1
                 break
+            if size < 2:
+                # An empty unit says nothing of those after it.
+                self.malformed += 1
+                place = after + (1 if self._donl_bytes else 0)
+                continue
             frames += self.pictures.unit(payload[start:after], timestamp)
             # Further units carry an 8-bit difference of the decoding order number.
             place = after + (1 if self._donl_bytes else 0)

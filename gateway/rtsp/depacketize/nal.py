@@ -3,7 +3,8 @@
 Rules:
 
 1. A fragmented unit whose end is not sent has a hole, unless the camera never marks an end: then the next unit
-   ends it.
+   ends it. A start right after a start goes on with the unit, if it is no longer than the fragment before it: a unit
+   has two fragments at least, and packets are filled. Where no start was ever marked, what follows an end is one.
 2. Start codes do not belong into RTP. Some cameras leave them before a unit, or between several in one packet: they are
    taken for what they are (here, and in :class:`~gateway.rtsp.depacketize.pictures.PictureAssembler`).
 """
@@ -31,12 +32,18 @@ class NalDepacketizer(ABC):
         self._in_fragment = False
         self._marks_ends = False
         """Whether an end was ever marked, rule 1."""
+        self._marks_starts = False
+        self._is_between = False
+        """Whether an end was marked, and nothing came since."""
+        self._start_bytes = 0
+        """Of the fragment before this one, if it was marked as a start; 0 otherwise."""
         self.malformed = 0
         """Payloads that were dropped for their form."""
 
     def push(self, payload: memoryview, timestamp: int, *, marker: bool, lost: int) -> list[Frame]:
         if self._in_fragment and not lost and not marker and (more := self._continuation(payload)):
             # Most packets of a large picture.
+            self._start_bytes = 0
             self.pictures.add(more)
             return []
         frames = self._lose() if lost else []
@@ -70,15 +77,21 @@ class NalDepacketizer(ABC):
             self.malformed += 1
             return []
         frames: list[Frame] = []
-        if flags & START:
+        is_start = bool(flags & START)
+        self._marks_starts |= is_start
+        is_start |= self._is_between and not self._in_fragment and not self._marks_starts and self._marks_ends
+        self._is_between = bool(flags & END)
+        is_repeated = is_start and self._in_fragment and len(part) <= self._start_bytes
+        self._start_bytes = len(part) if is_start else 0
+        if is_start and not is_repeated:
             if self._in_fragment:
                 frames += self._end_unmarked()
             frames += self.pictures.begin_unit(unit_header + part, timestamp)
             self._in_fragment = True
         elif self._in_fragment:
             self.pictures.add(part)
+        self._marks_ends |= bool(flags & END)
         if flags & END and self._in_fragment:
-            self._marks_ends = True
             self._in_fragment = False
             frames += self.pictures.end_unit()
         return frames
@@ -91,5 +104,5 @@ class NalDepacketizer(ABC):
         return self.pictures.end_unit()
 
     def _lose(self) -> list[Frame]:
-        self._in_fragment = False
+        self._in_fragment = self._is_between = False
         return self.pictures.lose()
