@@ -165,7 +165,8 @@ class _Track:
         """A pause counts as a second. Two in a row are what a camera of stills sends."""
         before_90k, self.elapsed_90k = self.elapsed_90k, elapsed_90k
         if min(before_90k, elapsed_90k) > CLOCK_RATE:
-            self.intervals, self.interval_90k = INTERVALS, min(before_90k, elapsed_90k)
+            self.intervals = INTERVALS
+            self.interval_90k = float(min(before_90k, elapsed_90k))
             return
         if self.interval_90k > max(CLOCK_RATE, 4 * elapsed_90k):
             self.intervals = 0
