@@ -4,10 +4,10 @@ Theory of operation. The socket reads straight into the parser's buffer (:class:
 interleaved frames go to ``on_frame`` in the same call, without a task or a queue between. Requests are awaited one at a
 time. What ends the connection is raised once, to the caller that waits for it.
 
-A stream that nobody watches needs no promptness. With :attr:`RtspConnection.reads_in_batches` the socket is read every
-:data:`BATCH_S`, all connections in the same iteration of the loop, and what comes in between waits in the kernel. That
-saves two thirds of the wakeups and of the calls into the kernel. The transport stays paused and the socket is read past
-it: to resume and pause it would cost three more calls into the kernel, and as much time again.
+A stream that nobody watches needs no promptness. With :attr:`RtspConnection.reads_in_batches` the socket is read with
+those of all such streams, eleven times a second (:mod:`gateway.capture.batch_reads`), and what comes in between waits
+in the kernel. That saves two thirds of the wakeups and of the calls into the kernel. The transport stays paused and the
+socket is read past it: to resume and pause it would cost three more calls into the kernel, and as much time again.
 
 Rules:
 
@@ -26,6 +26,7 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
+from gateway.capture.batch_reads import batch_reads
 from gateway.rtsp.errors import RtspProtocolError
 from gateway.rtsp.messages import Message, Request, Response, StreamParser
 from gateway.tcp_backlog import unacknowledged_bytes
@@ -38,11 +39,6 @@ WORK_PER_S = 20_000
 
 WORK_MAX = 2 * WORK_PER_S
 """What a peer may send at once, after a pause."""
-
-BATCH_S = 0.0927
-"""How often a connection is read that is read in batches, in seconds. No multiple of it is a multiple of a usual frame
-duration: the newest frame of a batch has then waited for another time in each batch, now and then hardly at all, and
-:mod:`gateway.capture.timeline` finds the capture time by such frames."""
 
 BATCH_MIN_BYTES = 16 * 1024
 """A read of more is followed by another one at once: the rest may still be with the camera, where the receive window of
@@ -75,7 +71,9 @@ class RtspConnection(asyncio.BufferedProtocol):
         """Called when the peer reads too slowly, and when it has caught up."""
         self.reads_in_batches: Callable[[], bool] = lambda: False
         """Asked after each read; see the module."""
-        self._next_batch: asyncio.TimerHandle | None = None
+        self._batches = batch_reads()
+        self._is_in_batch = False
+        """Whether it waits for the next one."""
         self._body_end: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._descriptor: int | None = None
@@ -190,9 +188,13 @@ class RtspConnection(asyncio.BufferedProtocol):
         return self.parser.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._take(nbytes) and nbytes < BATCH_MIN_BYTES and self._next_batch is None and self.reads_in_batches():
+        if not self._take(nbytes) or self._is_in_batch:
+            return
+        if not self.reads_in_batches():
+            self._batches.prompt_at = self._refilled_s
+        elif nbytes < BATCH_MIN_BYTES:
             self.pause_reading(True)
-            self._schedule_batch()
+            self._wait_for_batch()
 
     def _take(self, nbytes: int) -> bool:
         """Parse what was read; whether that succeeded."""
@@ -222,14 +224,13 @@ class RtspConnection(asyncio.BufferedProtocol):
         except Exception as error:
             self.fail(error)
 
-    def _schedule_batch(self) -> None:
-        loop = asyncio.get_running_loop()
-        # The same moments for all connections, so that the loop wakes once for all of them.
-        self._next_batch = loop.call_at((loop.time() // BATCH_S + 1) * BATCH_S, self._read_batch)
+    def _wait_for_batch(self) -> None:
+        self._is_in_batch = True
+        self._batches.add(self._read_batch)
 
     def _read_batch(self) -> None:
         """Read the socket, which is not polled. Where there is nothing, or more than a batch, poll it again."""
-        self._next_batch = None
+        self._is_in_batch = False
         if self._transport is None or self._transport.is_closing():
             return
         size = 0
@@ -241,7 +242,7 @@ class RtspConnection(asyncio.BufferedProtocol):
         if size > 0 and not self._take(size):
             return
         if 0 < size < BATCH_MIN_BYTES:
-            self._schedule_batch()
+            self._wait_for_batch()
         else:
             self.pause_reading(False)
 
@@ -255,9 +256,9 @@ class RtspConnection(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._next_batch, self._body_end):
-            if timer is not None:
-                timer.cancel()
+        self._batches.discard(self._read_batch)
+        if self._body_end is not None:
+            self._body_end.cancel()
         if not self._ended.done():
             if exc is None:
                 self._ended.set_result(None)

@@ -1,7 +1,7 @@
 """WritePool: runs the writes of all recordings in worker threads, with one hand-over for those that are due together.
 
 Theory of operation. To hand a write to a thread and to hear of it costs more than the write. Cameras that nobody
-watches are read at the same moments (:mod:`gateway.capture.rtsp_connection`), so fragments of several of them are
+watches are read at the same moments (:mod:`gateway.capture.batch_reads`), so fragments of several of them are
 complete together. They wait in one queue until the event loop has run what is ready. Then one worker takes them, one
 after another, and wakes the loop once for what it has done.
 
