@@ -7,7 +7,8 @@ WORKDIR /src
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 COPY constraints.txt ./
 RUN pip install --no-cache-dir --constraint constraints.txt uv
-ENV UV_NO_CACHE=1
+# Compiled now: the user of the image cannot write the cache, so that each start would compile all modules (2 s, 9 MB).
+ENV UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY compiled compiled
 COPY gateway gateway
