@@ -108,7 +108,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "mqtt": {"settings", "gateway", "api", "observability"},
         "webhooks": {"settings", "gateway", "address_policy", "api", "checked_resolver", "observability"},
         "onvif": {"settings", "gateway", "address_policy", "checked_resolver", "private_files"},
-        "api": {"gateway", "cluster", "address_policy", "auth", "observability", "onvif", "recordings"},
+        "api": {"gateway", "cluster", "address_policy", "auth", "observability", "onvif", "recordings", "wall_store"},
         "api.routes": {
             "gateway",
             "cluster",
@@ -118,6 +118,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
             "observability.metrics",
             "api",
             "onvif",
+            "wall_store",
             "webhooks",
         },
         "player": set(),

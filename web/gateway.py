@@ -63,6 +63,7 @@ from web.kept_windows import KeptWindowFiles
 from web.private_files import write_private
 from web.recordings import ArchiveRecordings
 from web.settings import Settings
+from web.wall_store import WallStore
 from web.whip_http import whip_request
 
 log = logging.getLogger(__name__)
@@ -172,6 +173,8 @@ class Gateway:
             forward=self.forward,
         )
         self.changes = CameraChanges(self.camera_store, self._parts)
+        self.walls = WallStore(settings.data_dir)
+        self.problem_sources.append(self.walls.problems)
 
     async def start(self) -> None:
         """Recover the archive, open the ports, start the capture. Raises a ``LiveedgeError`` with the reason."""

@@ -8,13 +8,11 @@ from typing import Literal
 
 from playwright.async_api import Browser, Page, Request
 
+from tests.support.accessibility import serious_violations
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import TIMEOUT_MS, cameras, plays
 
 Gateways = Callable[..., GatewayProcess]
-
-ROOT = Path(__file__).parents[2]
-AXE = ROOT / "web" / "player" / "node_modules" / "axe-core" / "axe.min.js"
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
@@ -89,18 +87,10 @@ async def test_accessibility(two_hours: tuple[GatewayProcess, int], page: Page) 
         if path.endswith("?"):
             await page.keyboard.press("?")
             await page.get_by_role("dialog", name="Keyboard shortcuts").wait_for()
-        await page.evaluate(AXE.read_text())
         for scheme in SCHEMES:
             await page.emulate_media(color_scheme=scheme)
             await page.wait_for_timeout(300)
-            found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-            serious = [
-                f"{scheme}: {violation['id']}: {node['html'][:120]}"
-                for violation in found["violations"]
-                if violation["impact"] in ("serious", "critical")
-                for node in violation["nodes"]
-            ]
-            assert not serious, serious
+            assert await serious_violations(page) == [], scheme
 
 
 async def test_video_wall_shows_only_tiles(door: GatewayProcess, page: Page) -> None:

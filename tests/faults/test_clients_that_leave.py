@@ -195,6 +195,7 @@ async def path_values(http: aiohttp.ClientSession, offer: str) -> dict[str, str]
         "talker": "nobody",
         "file": "player.js",
         "webhook": "home",
+        "wall": "gates",
         "name": re.findall(r'PRELOAD-HINT:TYPE=PART,URI="([^"]+)"', playlist)[-1],
     }
 

@@ -27,6 +27,7 @@ PATH_PARAMETERS = {
     "viewer": "The viewer's id, as in Location",
     "event": "The event's id",
     "export": "The export's id",
+    "wall": "The wall's id",
     "webhook": "The webhook's name, as in [webhooks.NAME]",
     "segment": "The archive segment's id, as in segment_20261122T185000Z",
     "init": "The init segment's id, as in EXT-X-MAP",

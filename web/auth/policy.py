@@ -208,6 +208,9 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/events/{event}/clip.mp4"): Rule(Scope.ARCHIVE, CameraMatch.ANY, Family.EVENT_CLIP),
     ("GET", "/api/events/{event}/clip.jpg"): Rule(Scope.ARCHIVE, CameraMatch.ANY, Family.EVENT_PICTURE),
     ("GET", "/api/cameras/{camera}/events"): VIEW,
+    ("GET", "/api/walls"): Rule(Scope.VIEW, CameraMatch.ANY),
+    ("PUT", "/api/walls/{wall}"): ADMIN,
+    ("DELETE", "/api/walls/{wall}"): ADMIN,
     ("GET", "/api/webhooks"): ADMIN,
     ("POST", "/api/webhooks/{webhook}/enable"): ADMIN,
     # Socket.IO authenticates each connection itself, and checks each event against EVENTS.

@@ -37,6 +37,7 @@ NAMES = {
     "tail": "live.m3u8",
     "export": "00000000-0000-4000-8000-00000000000e",
     "webhook": "nobody",
+    "wall": "nowhere",
 }
 
 GUARDED = [(method, path, rule) for (method, path), rule in ROUTES.items() if not rule.is_public]

@@ -31,6 +31,7 @@ NAMES = {
     "file": "player.js",
     "export": "00000000-0000-4000-8000-00000000000e",
     "webhook": "0",
+    "wall": "nowhere",
 }
 QUERIES = {"/hls/{camera}/dvr.m3u8": "?start=100&end=200", "/api/cameras/{camera}/clip.mp4": "?start=100&end=200"}
 

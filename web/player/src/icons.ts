@@ -29,6 +29,7 @@ const PATHS = {
   calendar: "M4 6h16v14H4zM4 10h16M8 3v4M16 3v4",
   link: "M10 14a4 4 0 005.7 0l3-3A4 4 0 0013 5.3l-1 1M14 10a4 4 0 00-5.7 0l-3 3a4 4 0 005.7 5.7l1-1",
   together: "M3 4h8v7H3zM13 4h8v7h-8zM3 17h18M8 14v6",
+  edit: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
   wall: "M3 4h8v7H3zM13 4h8v7h-8zM3 13h8v7H3zM13 13h8v7h-8z",
   qualityAuto: "M4 17V7M9.3 17v-4M14.7 17v-7M20 17V7",
   qualityMain: "M3 5h18v14H3z",

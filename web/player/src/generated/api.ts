@@ -1131,6 +1131,44 @@ export interface ViewerRequest {
   height?: number | null;
 }
 
+/** A saved wall. */
+export interface Wall {
+  /** what people call it, in any language */
+  name: string;
+  /** 0: as many as make the tiles largest */
+  columns: number;
+  /** from left to right */
+  tiles: WallTile[];
+  /** how many seconds a tour of the walls shows it; null: it is not in the tour */
+  tour_s: number | null;
+  wall_id: string;
+}
+
+/** The saved walls, in the order in which they were made. */
+export interface WallList {
+  /** with the cameras alone that the token may view; without those of none */
+  walls: Wall[];
+}
+
+/** A wall without its id: what is saved. */
+export interface WallSettings {
+  /** what people call it, in any language */
+  name: string;
+  /** 0: as many as make the tiles largest */
+  columns?: number;
+  /** from left to right */
+  tiles: WallTile[];
+  /** how many seconds a tour of the walls shows it; null: it is not in the tour */
+  tour_s?: number | null;
+}
+
+/** A camera on a wall. */
+export interface WallTile {
+  camera_id: string;
+  /** the stream that is shown; `auto` chooses by the size of the tile and the network */
+  rendition: "auto" | "main" | "sub";
+}
+
 /** The WebRTC server. */
 export interface WebRtcServerStatus {
   udp_port: number;

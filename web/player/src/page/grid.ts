@@ -1,7 +1,8 @@
 // All cameras. Tiles are as large as the window allows. Each has its own player, which plays while it is in view.
 
 import { bestColumns, GAP_PX, TILE_MIN_PX, WALL_GAP_PX } from "../core/layout.ts";
-import type { Camera } from "../generated/api.ts";
+import type { RenditionRequest } from "../core/rendition.ts";
+import type { Camera, Wall } from "../generated/api.ts";
 import type { LiveEdgePlayer } from "../player.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate, since } from "./format.ts";
@@ -29,7 +30,8 @@ class Tile {
     );
   }
 
-  update(camera: Camera): void {
+  update(camera: Camera, rendition: RenditionRequest): void {
+    this.player.rendition = rendition;
     setText(this.link, nameOf(camera));
     const facts: string[] = [];
     if (camera.down_since) facts.push(t("downSince", { time: since(Date.parse(camera.down_since)) }));
@@ -49,6 +51,7 @@ export class Grid {
   readonly element = h("main", { class: "grid", "aria-label": t("cameras") });
   private readonly tiles = new Map<string, Tile>();
   private columns = 0;
+  private wall: Wall | null = null;
   private isWall = false;
 
   constructor() {
@@ -64,6 +67,18 @@ export class Grid {
     this.updateLayout();
   }
 
+  /** Whether it shows a saved wall, which has columns of its own. */
+  get isOfWall(): boolean {
+    return this.wall !== null;
+  }
+
+  /** Show the cameras of a saved wall, in its order, or all cameras. */
+  show(wall: Wall | null): void {
+    this.wall = wall;
+    this.update();
+    this.updateLayout();
+  }
+
   /** 0 chooses the number by the size of the window. */
   setColumns(columns: number): void {
     this.columns = columns;
@@ -71,24 +86,30 @@ export class Grid {
   }
 
   update(): void {
-    const cameras = store.status?.cameras ?? [];
+    const cameras = this.cameras();
     for (const [id, tile] of this.tiles) {
       if (cameras.some((camera) => camera.camera_id === id)) continue;
       tile.element.remove();
       this.tiles.delete(id);
     }
+    let after: Element | null = null;
     for (const camera of cameras) {
       let tile = this.tiles.get(camera.camera_id);
       if (!tile) {
         tile = new Tile(camera.camera_id);
         this.tiles.set(tile.id, tile);
-        this.element.append(tile.element);
+      }
+      // A player that is moved starts again: only what is not in its place is.
+      const place: Element | null = after === null ? this.element.firstElementChild : after.nextElementSibling;
+      if (place !== tile.element) {
+        this.element.insertBefore(tile.element, place);
         this.updateLayout();
       }
-      tile.update(camera);
+      after = tile.element;
+      tile.update(camera, this.renditionOf(camera.camera_id));
     }
     const empty = this.element.querySelector(".empty");
-    if (store.status && cameras.length === 0 && !empty) {
+    if (store.status && store.status.cameras.length === 0 && !empty) {
       this.element.append(
         h(
           "section",
@@ -98,7 +119,18 @@ export class Grid {
           store.hasScope("admin") && h("button", { class: "primary", onclick: showWizard }, t("addCamera")),
         ),
       );
-    } else if (cameras.length > 0) empty?.remove();
+    } else if (store.status && store.status.cameras.length > 0) empty?.remove();
+  }
+
+  /** The cameras of the wall that there are, or all. */
+  private cameras(): Camera[] {
+    const { wall } = this;
+    if (wall === null) return store.status?.cameras ?? [];
+    return wall.tiles.map(({ camera_id }) => store.camera(camera_id)).filter((camera) => camera !== null);
+  }
+
+  private renditionOf(id: string): RenditionRequest {
+    return this.wall?.tiles.find(({ camera_id }) => camera_id === id)?.rendition ?? "auto";
   }
 
   setToken(token: string): void {
@@ -110,12 +142,13 @@ export class Grid {
     const { clientWidth, offsetTop } = this.element;
     const [width, height] = [clientWidth - 2 * gap, innerHeight - offsetTop - 2 * gap];
     const count = Math.max(1, this.tiles.size);
-    const columns = this.columns || bestColumns(count, width, height, gap);
+    const wanted = this.wall === null ? this.columns : this.wall.columns;
+    const columns = wanted || bestColumns(count, width, height, gap);
     const rows = Math.ceil(count / columns);
     // Limit the width of a tile by its height, so that all tiles fit on one screen if possible.
     const tile = Math.floor(((height - (rows - 1) * gap) / rows) * (16 / 9));
     this.element.style.setProperty("--gap", `${gap}px`);
-    const most = this.columns || tile < TILE_MIN_PX ? "1fr" : `${tile}px`;
+    const most = wanted || tile < TILE_MIN_PX ? "1fr" : `${tile}px`;
     this.element.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${most}))`;
   }
 

@@ -2,6 +2,7 @@
 
 import "../player.ts";
 import { parseRoute } from "../core/moment.ts";
+import { fragmentOf, type GridPlace, parsePlace } from "../core/walls.ts";
 import { type Icon, icon } from "../icons.ts";
 import { CameraView } from "./camera-view.ts";
 import { h, setText } from "./dom.ts";
@@ -12,6 +13,7 @@ import { language, type PageMessageKey, t } from "./i18n.ts";
 import { showSignIn } from "./signin.ts";
 import { isLive, nameOf, store } from "./store.ts";
 import { keepScreenOn } from "./wake-lock.ts";
+import { Walls } from "./walls.ts";
 import { showWizard } from "./wizard.ts";
 
 const COLUMNS_KEY = "liveedge-columns";
@@ -29,6 +31,14 @@ const columns = h(
 );
 const add = headerButton("add", "addCamera", showWizard);
 const wall = headerButton("wall", "wall", enterWall);
+let place: GridPlace = { isFull: false, wall: null };
+const walls = new Walls(
+  (id) => go({ ...place, wall: id }),
+  (shown) => {
+    grid.show(shown);
+    columns.hidden = cameraView !== null || shown !== null;
+  },
+);
 const header = h(
   "header",
   { class: "header" },
@@ -47,6 +57,7 @@ const header = h(
   h("span", { class: "spacer" }),
   ems,
   storage,
+  walls.element,
   columns,
   add,
   wall,
@@ -71,13 +82,14 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
   if (/^(INPUT|SELECT)$/.test((event.target as HTMLElement).tagName)) return;
   const isWall = document.body.classList.contains("wall");
-  if (event.key === "Escape" && (cameraView || isWall) && !document.fullscreenElement) location.hash = "#/";
+  if (event.key === "Escape" && (cameraView || isWall) && !document.fullscreenElement) go({ ...place, isFull: false });
   else if (event.key === "?") showHelp();
   else if (event.key.toLowerCase() === "w") isWall ? leaveWall() : enterWall();
 });
 document.addEventListener("fullscreenchange", () => document.fullscreenElement || leaveWall());
 await store.refresh();
 route();
+void walls.load();
 
 function route(): void {
   const wanted = parseRoute(location.hash);
@@ -86,18 +98,27 @@ function route(): void {
   cameraView = null;
   if (wanted.view !== "camera") {
     show(grid.element);
-    grid.setWall(location.hash === "#/wall");
+    place = parsePlace(location.hash) ?? place;
+    grid.setWall(place.isFull);
+    walls.show(place.wall);
     if (left !== null) grid.element.querySelector<HTMLElement>(`[data-camera="${left}"] a.open`)?.focus();
   } else {
     cameraView = new CameraView(wanted.camera, wanted.time);
+    const back = cameraView.element.querySelector<HTMLAnchorElement>(".back");
+    if (back) back.href = fragmentOf({ ...place, isFull: false });
     show(cameraView.element);
   }
-  const isWall = cameraView === null && location.hash === "#/wall";
+  const isWall = cameraView === null && place.isFull;
   document.body.classList.toggle("wall", isWall);
   keepScreenOn(isWall);
-  columns.hidden = wall.hidden = cameraView !== null;
+  wall.hidden = walls.element.hidden = cameraView !== null;
+  columns.hidden = cameraView !== null || grid.isOfWall;
   add.hidden = cameraView !== null || !store.hasScope("admin");
   update();
+}
+
+function go(wanted: GridPlace): void {
+  location.hash = fragmentOf(wanted);
 }
 
 function show(element: HTMLElement): void {
@@ -168,12 +189,12 @@ function headerButton(symbol: Icon, word: PageMessageKey, onClick: () => void): 
 
 /** A kiosk can open #/wall directly, but browsers allow full screen only after a user action. */
 function enterWall(): void {
-  location.hash = "#/wall";
+  go({ ...place, isFull: true });
   void document.documentElement.requestFullscreen?.().catch(() => {});
 }
 
 function leaveWall(): void {
-  if (location.hash === "#/wall") location.hash = "#/";
+  if (!cameraView && place.isFull) go({ ...place, isFull: false });
   if (document.fullscreenElement === document.documentElement) void document.exitFullscreen();
 }
 

@@ -1,0 +1,92 @@
+// Which saved wall the grid shows: the list in the header, and the tour.
+
+import { nextOf, TOUR, tourOf } from "../core/walls.ts";
+import type { Wall, WallList } from "../generated/api.ts";
+import { icon } from "../icons.ts";
+import { h } from "./dom.ts";
+import { t } from "./i18n.ts";
+import { store } from "./store.ts";
+import { showWallSettings } from "./wall-settings.ts";
+
+/** Somebody else may have saved one. */
+const RELOAD_MS = 30_000;
+
+export class Walls {
+  readonly element = h("span", { class: "walls" });
+  private walls: Wall[] = [];
+  private wanted: string | null = null;
+  private shown: Wall | null = null;
+  private tourTimer = 0;
+  private readonly list = h("select", { "aria-label": t("walls"), title: t("walls") });
+  private readonly edit = h(
+    "button",
+    { type: "button", class: "icon", onclick: () => this.openSettings() },
+    icon("edit"),
+  );
+
+  /** `choose` is called with the wall that was chosen in the list, and `changed` when another one has to be shown. */
+  constructor(
+    choose: (wall: string | null) => void,
+    private readonly changed: (wall: Wall | null) => void,
+  ) {
+    this.list.addEventListener("change", () => choose(this.list.value || null));
+    this.element.append(this.list, this.edit);
+    setInterval(() => document.hidden || void this.load(), RELOAD_MS);
+  }
+
+  /** Show this wall: an id, `TOUR`, or null for all cameras. */
+  show(wanted: string | null): void {
+    this.wanted = wanted;
+    this.update();
+  }
+
+  /** Read the walls. What cannot be read stays as it was. */
+  async load(): Promise<void> {
+    try {
+      this.walls = (await store.api.json<WallList>("/api/walls")).walls;
+    } catch {
+      return; // The banner of the page says why.
+    }
+    this.update();
+  }
+
+  private update(): void {
+    const { walls, wanted } = this;
+    const option = (value: string, name: string) => h("option", { value, selected: value === (wanted ?? "") }, name);
+    const options = [option("", t("allCameras")), ...walls.map(({ wall_id, name }) => option(wall_id, name))];
+    if (tourOf(walls).length > 1) options.push(option(TOUR, t("tour")));
+    if (document.activeElement !== this.list) this.list.replaceChildren(...options);
+    const mayEdit = store.hasScope("admin");
+    this.list.hidden = walls.length === 0;
+    this.edit.hidden = !mayEdit;
+    this.edit.title = this.edit.ariaLabel = t(this.current ? "editWall" : "newWall");
+    clearTimeout(this.tourTimer);
+    if (wanted !== TOUR) this.set(walls.find(({ wall_id }) => wall_id === wanted) ?? null);
+    else this.go(tourOf(walls).find(({ wall_id }) => wall_id === this.shown?.wall_id) ?? nextOf(walls, null));
+  }
+
+  /** The wall that can be changed: not one that the tour happens to show. */
+  private get current(): Wall | null {
+    return this.wanted === TOUR ? null : this.shown;
+  }
+
+  private go(wall: Wall | null): void {
+    this.set(wall);
+    const next = () => this.go(nextOf(this.walls, this.shown));
+    if (wall?.tour_s) this.tourTimer = window.setTimeout(next, wall.tour_s * 1000);
+  }
+
+  private set(wall: Wall | null): void {
+    const isSame = JSON.stringify(wall) === JSON.stringify(this.shown);
+    this.shown = wall;
+    if (!isSame) this.changed(wall);
+  }
+
+  private openSettings(): void {
+    showWallSettings(this.current, this.walls, async (id) => {
+      await this.load();
+      this.list.value = id ?? "";
+      this.list.dispatchEvent(new Event("change"));
+    });
+  }
+}
