@@ -165,6 +165,12 @@ class CaptureService:
 
         return remove
 
+    def announce(self, camera_id: str) -> None:
+        """Call the listeners of :meth:`on_status`: what is known of a camera has changed elsewhere."""
+        camera = self._cameras.get(camera_id)
+        if camera is not None:
+            self._notify(camera)
+
     # --- cameras at run time
 
     def add_camera(self, camera_id: str, settings: CameraSettings) -> Camera:

@@ -15,7 +15,7 @@ Rules:
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.camera import Camera
 from gateway.client_address import client_network
@@ -80,12 +80,14 @@ class Caller:
     """Who sends a command: on which endpoint and connection (unique over all endpoints), from which address.
 
     ``access`` is checked before each command, and again when the command's camera is known. The EMS is unrestricted.
+    ``is_forwarded``: another node of a cluster has passed the command on.
     """
 
     endpoint: Endpoint
     connection: str
     address: str = ""
     access: ClientAccess = UNRESTRICTED
+    is_forwarded: bool = False
 
     def address_of(self, client_id: str) -> str:
         """The key of limits by address. The EMS does not send its clients' addresses: each client counts for itself."""
@@ -117,6 +119,21 @@ class Reply:
 Handler = Callable[[Caller, Any], Awaitable[Reply]]
 
 
+class OtherNodes(Protocol):
+    """The other nodes of a cluster, for the cameras that they capture."""
+
+    def status(self, camera_id: str) -> CaptureStatus | None:
+        """The camera's status there; ``None`` where this node captures it, or no other node is known to."""
+        ...
+
+    async def execute(self, event: str, payload: object, camera_id: str | None) -> Reply | None:
+        """Execute a command at the node that has its camera, or its event. ``None``: it is executed here.
+
+        Raises ``UnavailableError``.
+        """
+        ...
+
+
 class Control:
     """See the module."""
 
@@ -125,6 +142,8 @@ class Control:
         self.queues = CommandQueues()
         self.events: EventStore | None = None
         """The events of all cameras; ``None`` in a program that keeps none."""
+        self.other_nodes: OtherNodes | None = None
+        """``None`` where this gateway is alone."""
         self._live_edge = live_edge
         self._handlers: dict[str, Handler] = {
             "capture_start_request": self._start,
@@ -149,6 +168,9 @@ class Control:
                 request = parse(event, command.model, payload)
                 if isinstance(request, CameraRequest):
                     caller.access.authorize(event, request.camera_id or self.service.camera().id)
+                reply = await self._elsewhere(event, payload, request, caller)
+                if reply is not None:
+                    return reply
                 reply = await handler(caller, request)
                 return self._warn(event, reply, warnings_of(command.model, payload))
         except LiveedgeError as error:
@@ -157,6 +179,21 @@ class Control:
             log.exception("%s failed", event)
             failure = LiveedgeError("the gateway failed on this command; its log has the reason")
             return self._refuse(event, payload, failure, caller)
+
+    async def _elsewhere(self, event: str, payload: object, request: Any, caller: Caller) -> Reply | None:
+        """The reply of another node of the cluster, where that has what the command is for.
+
+        Captures and viewers are of this node, and relay the camera. Commands of browsers are executed here.
+        """
+        is_here = (
+            caller.is_forwarded or caller.endpoint is not Endpoint.EMS or event.startswith(("capture_", "webrtc_"))
+        )
+        if self.other_nodes is None or is_here:
+            return None
+        camera_id = getattr(request, "camera_id", None)
+        if camera_id is None and isinstance(request, CameraRequest):
+            camera_id = self.service.camera().id
+        return await self.other_nodes.execute(event, payload, camera_id)
 
     def status_for_ems(self, status: CaptureStatus) -> CaptureStatusResponse:
         """A camera's status as it is sent to the EMS: with the clients that have started it."""
@@ -168,6 +205,10 @@ class Control:
 
     def status_response(self, status: CaptureStatus) -> CaptureStatusResponse:
         """A camera's status as it is sent."""
+        there = self.other_nodes.status(status.camera_id) if self.other_nodes is not None else None
+        if there is not None:
+            clients = there.clients + status.clients
+            return CaptureStatusResponse(**{**dict(there), "name": status.name, "clients": clients})
         live_edge = status.live_edge
         if live_edge is not None and self._live_edge is not None:
             live_edge = self._live_edge(status.camera_id) or live_edge

@@ -98,7 +98,8 @@ class EmsMessaging(StreamMessaging):
         self._task: asyncio.Task[None] | None = None
         self._connection: EmsConnection | None = None
         self._requests = EmsRequests()
-        self._keeper = RequestKeeper(self._requests, store, clock) if store is not None else None
+        self._store = store
+        self._keeper: RequestKeeper | None = None
         self._error: str | None = None
         self._started_s = clock.monotonic()
         self._connects = 0
@@ -113,7 +114,8 @@ class EmsMessaging(StreamMessaging):
 
     async def start(self) -> None:
         if self._task is None:
-            if self._keeper is not None:
+            if self._store is not None:
+                self._keeper = RequestKeeper(self._requests, self._store, self._clock)
                 await self._keeper.start(self.control.service, self.settings.ems_request_keep)
             self._task = asyncio.create_task(self._supervise(), name="ems")
 
@@ -124,6 +126,13 @@ class EmsMessaging(StreamMessaging):
             await asyncio.wait([task])
             if self._keeper is not None:
                 await self._keeper.close()
+
+    async def forget(self) -> None:
+        """After :meth:`close`: end what the EMS has requested here. Another process goes on with it."""
+        requests, self._requests = self._requests, EmsRequests()
+        for request in requests:
+            with contextlib.suppress(NotFoundError):
+                await self.control.service.stop_capture(request.client_id, request.camera_id)
 
     def status(self) -> MessagingStatus:
         live = self._connection

@@ -31,6 +31,13 @@ class StreamMessaging(ABC):
     async def close(self) -> None:
         """End within two seconds, even if the event service does not answer."""
 
+    async def forget(self) -> None:
+        """After :meth:`close`, where another node of a cluster goes on: end what the event service has requested here.
+
+        :meth:`start` may be called again afterwards.
+        """
+        return
+
     @abstractmethod
     def status(self) -> MessagingStatus:
         """The connection now, as ``/api/status`` shows it. An adapter may add fields of its own.

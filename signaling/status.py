@@ -13,6 +13,9 @@ class MessagingStatus(BaseModel):
 
     adapter: str
     connected: bool
+    node: str | None = Field(
+        default=None, description="in a cluster: the node that has the connection for all; null: none, or not known"
+    )
     url: str | None = Field(default=None, description="without user and password")
     error: str | None = None
     connects: int | None = Field(default=None, description="connections made since the start")

@@ -55,6 +55,7 @@ from web.address_policy import refuse_metadata
 from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore
 from web.cluster.archive import ClusterArchive
+from web.cluster.messaging import in_cluster, request_store
 from web.cluster.service import Cluster
 from web.cluster.storage import with_own_storage
 from web.descriptors import rtsp_connections_limit
@@ -128,17 +129,18 @@ class Gateway:
         self.rtsp = RtspServer(self.service, clock, lambda: rtsp_connections_limit(len(self.service.cameras)))
         self.ptz = Ptz()
         """Has its control as soon as :mod:`web.onvif` is set up."""
-        self.messaging = create_messaging(
+        messaging = create_messaging(
             settings,
             self.service,
             self.webrtc,
             live_edge=self.live_edge,
             clock=clock,
-            requests=_request_store(settings.data_dir),
+            requests=_request_store(settings.data_dir) if self.cluster is None else request_store(self.cluster),
             events=self.events,
             recordings=self.recordings,
             ptz=self.ptz,
         )
+        self.messaging, self.other_nodes = in_cluster(messaging, self.cluster, self.service, self.events)
         self.browser = BrowserSignaling(
             settings,
             self.service,
@@ -198,6 +200,8 @@ class Gateway:
             self.cluster.start()
         if self.cluster_archive is not None:
             self.cluster_archive.start()
+        if self.other_nodes is not None:
+            self.other_nodes.start()
         try:
             await self.messaging.start()
         except Exception as error:
@@ -213,6 +217,8 @@ class Gateway:
         await self._close_all(
             *(self.browser.close(), self.messaging.close(), self.whip.close(), self.talk.close(), self.rtsp.close())
         )
+        if self.other_nodes is not None:
+            await self._close_all(self.other_nodes.close())
         if self.cluster is not None:
             # The others take what this node captures, whose last seconds are written meanwhile.
             await self._close_all(self.cluster.leave())

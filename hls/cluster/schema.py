@@ -5,6 +5,8 @@ captured. ``cluster_owner``: who captures a camera, and the epoch of that. A row
 epochs of a camera that is added again go on. ``cluster_recording``: the files that all nodes recorded.
 ``cluster_member``: the names of all nodes there ever were, and when each was alive. ``cluster_upload``: the uploads to
 the object storage that are not finished, so that another node can complete those of one that is lost.
+``cluster_role``: what one node does for all, and what it keeps for the node that does it next. ``cluster_status`` and
+``cluster_command``: the statuses of cameras, and commands for their owners, for the node that speaks to the EMS.
 
 Rules:
 
@@ -130,6 +132,36 @@ upload = Table(
     Column("adopter_id", String(80)),
 )
 
+role = Table(
+    "cluster_role",
+    tables,
+    Column("name", String(32), primary_key=True),
+    Column("node_id", String(80)),
+    Column("kept", LargeBinary),
+)
+
+status = Table(
+    "cluster_status",
+    tables,
+    Column("camera_id", String(64), primary_key=True),
+    Column("node_id", String(80), nullable=False),
+    # JSON
+    Column("status", Text, nullable=False),
+)
+
+command = Table(
+    "cluster_command",
+    tables,
+    Column("id", String(32), primary_key=True),
+    # Who executes it.
+    Column("node_id", String(80), nullable=False),
+    Column("asked_at", DateTime(timezone=True), nullable=False),
+    Column("is_taken", Boolean, nullable=False, server_default=false()),
+    # Both are JSON.
+    Column("command", Text, nullable=False),
+    Column("reply", Text),
+)
+
 LOCK = 0x6C656467
 """Of the migration: nodes may start at the same moment (PostgreSQL, §13.3.5)."""
 
@@ -147,7 +179,11 @@ def _members_and_uploads(connection: Connection) -> None:
     connection.execute(insert(member).from_select(["name", "seen_at", "has_left"], known))
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _members_and_uploads)
+def _roles(connection: Connection) -> None:
+    tables.create_all(connection, [role, status, command])
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _members_and_uploads, _roles)
 """The n-th migrates version n - 1 to version n."""
 
 

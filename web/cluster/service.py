@@ -304,6 +304,10 @@ class Cluster:
         """Call a method of :attr:`store` in its thread. Raises :class:`~gateway.errors.UnavailableError`."""
         return await self._thread.call(function, *args, **kwargs)
 
+    def now(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As :meth:`call`, and wait. Blocking: in another thread. Raises ``StorageError``."""
+        return self._thread.now(function, *args, **kwargs)
+
     async def _follow(self) -> None:
         """Do in the gateway what the coordinator has decided."""
         while True:

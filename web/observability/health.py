@@ -90,7 +90,9 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
     for find in gateway.problem_sources:
         yield from find()
     messaging = gateway.messaging.status()
-    if messaging.adapter != "none" and not messaging.connected:
+    own_name = gateway.cluster.coordinator.node.name if gateway.cluster is not None else None
+    is_ours = messaging.node in (None, own_name)  # in a cluster, one node has the connection
+    if messaging.adapter != "none" and not messaging.connected and is_ours:
         why = messaging.error or "no connection yet"
         yield ("messaging", "event_service_away", None, f"the event service is not connected: {why}")
     for camera_id in messaging.frames_blocked:

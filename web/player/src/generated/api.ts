@@ -588,6 +588,8 @@ export interface LiveEdge {
 export interface MessagingStatus {
   adapter: string;
   connected: boolean;
+  /** in a cluster: the node that has the connection for all; null: none, or not known */
+  node: string | null;
   /** without user and password */
   url: string | null;
   error: string | null;
