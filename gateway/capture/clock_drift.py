@@ -72,8 +72,10 @@ AHEAD_REPLACED_90K = CLOCK_RATE // 10
 """The same while it is led back, so that it does not overshoot. So near, either way, it has been led back."""
 
 BACKLOG_S = 5.0
+BACKLOG_MAX_S = 20.0
 BACKLOG_PACKETS = 3
-"""How long a proxy or a network may take to send what it has kept, in seconds, and what is no chance any more."""
+"""How long a proxy or a network may take to send what it has kept, in seconds, how much that may be, and what is no
+chance any more."""
 
 LEAD_BACK_S = 4.0
 """The difference to an exact clock is removed within about this time, in seconds…"""
@@ -105,6 +107,7 @@ class SourceClock:
         self._exact = LeastDelay()
         """The delay of an exact clock."""
         self._began_s = 0.0
+        self._began_90k = 0
         self._burst = 0
         self._held_back_90k = 0
         """How far ahead it was when it was held back, in this period."""
@@ -139,7 +142,13 @@ class SourceClock:
 
     def is_backlog(self, source_90k: int, arrived_s: float) -> bool:
         """Whether a packet that comes now is an old one: rule 3."""
-        return self._in_burst(source_90k, arrived_s) >= BACKLOG_PACKETS and arrived_s - self._began_s < BACKLOG_S
+        return self._in_burst(source_90k, arrived_s) >= BACKLOG_PACKETS and self._may_be_old(source_90k, arrived_s)
+
+    def _may_be_old(self, source_90k: int, arrived_s: float) -> bool:
+        """Whether all that came until now may be a backlog: rule 3."""
+        elapsed_s = arrived_s - self._began_s
+        ahead_s = (source_90k - self._began_90k) / CLOCK_RATE - elapsed_s
+        return elapsed_s < BACKLOG_S and ahead_s < BACKLOG_MAX_S
 
     def _in_burst(self, source_90k: int, arrived_s: float) -> int:
         """How many packets have come close together, with this one."""
@@ -153,11 +162,11 @@ class SourceClock:
     def observe(self, source_90k: int, arrived_s: float, *, may_be_gross: bool = True, reorder_90k: int = 0) -> None:
         """Note a packet, before its time is corrected. ``reorder_90k``: by how much times may be out of order."""
         self._burst = burst = self._in_burst(source_90k, arrived_s)
-        is_backlog = burst >= BACKLOG_PACKETS and arrived_s - self._began_s < BACKLOG_S
+        is_backlog = burst >= BACKLOG_PACKETS and self._may_be_old(source_90k, arrived_s)
         point = _Point(arrived_s, source_90k)
         last, self._last = self._last, point
         if last is None:
-            self._began_s = arrived_s
+            self._began_s, self._began_90k = arrived_s, source_90k
         else:
             if not is_backlog:
                 self._hold_back(last, point, reorder_90k)

@@ -6,11 +6,12 @@ The measure is that of :mod:`tests.support.camera_media`.
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from struct import pack
 
 import pytest
 
-from tests.support.camera_media import FPS, TICK, Picture, coded, is_good, packets_of
+from tests.support.camera_media import FPS, TICK, Picture, coded, is_good, is_slice, packets_of
 from tests.support.camera_outputs import outputs
 from tests.support.rtp import aggregate, payloads
 from tests.support.rtsp_camera import RtpSender, Sent
@@ -107,3 +108,49 @@ def test_packing(tmp_path: Path, packing: Pack, lost: int, slices: int, hevc: bo
     pictures = coded(100, 25, f":slices={slices}", hevc=hevc)
     media = [sent for number, units in enumerate(pictures) for sent in packing(sender, number, units)]
     is_good(outputs(packets_of(media, "H265" if hevc else "H264"), tmp_path), len(pictures) - lost)
+
+
+@pytest.mark.parametrize("hevc", [False, True], ids=["H264", "H265"])
+@pytest.mark.parametrize("marks", ["last", "never", "every"])
+def test_a_delimiter_and_a_time_of_its_own_for_every_slice(tmp_path: Path, marks: str, hevc: bool) -> None:
+    sender, media = RtpSender(hevc=hevc), list[Sent]()
+    delimiter = b"\x46\x01\x50" if hevc else b"\x09\xf0"
+    for number, units in enumerate(coded(100, 25, ":slices=4", hevc=hevc)):
+        parts = [part for unit in units for part in ((delimiter, unit) if is_slice(unit, hevc=hevc) else (unit,))]
+        times = [number * TICK + 200 * place for place in range(len(parts))]
+        media += sender.picture(parts, times, number / FPS, marks=marks)
+    is_good(outputs(packets_of(media, "H265" if hevc else "H264"), tmp_path), 100)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_faults_at_once(tmp_path: Path, seed: int) -> None:
+    """Packing, markers, sequence numbers, sources, times and arrival, in combinations."""
+    random = Random(seed)
+    packings = [
+        single_aggregated_and_fragmented_without_a_marker,
+        an_empty_unit_in_each_aggregate,
+        fragments_that_are_start_and_end,
+        a_start_on_every_fragment_but_the_last,
+        csrcs_extension_and_padding,
+    ]
+    numbers = [lambda n: n, lambda n: Random(n).randrange(1 << 16), lambda n: 2 * n, lambda n: -n]
+    times = [
+        lambda n: n * TICK,
+        lambda n: n * TICK + Random(n).randrange(1800),
+        lambda n: n * TICK + (1 << 32) - 99_999,
+    ]
+    for case in range(5):
+        hevc, slices = random.random() < 0.5, random.choice((1, 2, 4))
+        packing, marks = random.choice(packings), random.choice(("last", "never", "every"))
+        renumber, stamp, sources = random.choice(numbers), random.choice(times), random.choice((1, 3))
+        sender, media = RtpSender(hevc=hevc), list[Sent]()
+        for number, units in enumerate(coded(100, 25, f":slices={slices}", hevc=hevc)):
+            sent = packing(sender, number, units)
+            for each in sent:
+                is_marked = marks == "every" or (marks == "last" and each is sent[-1])
+                kind = each.data[1] & 0x7F | (0x80 if is_marked else 0)
+                header = pack(
+                    "!BHII", kind, renumber(len(media)) & 0xFFFF, stamp(number) & 0xFFFFFFFF, number // 25 % sources
+                )
+                media.append(replace(each, data=each.data[:1] + header + each.data[12:]))
+        is_good(outputs(packets_of(media, "H265" if hevc else "H264"), tmp_path / str(case)), 100)

@@ -88,6 +88,11 @@ class H264Syntax:
         mine, others = self._picture_key(first), self._picture_key(other)
         return mine is None or others is None or mine == others
 
+    def is_surely_same_picture(self, first: bytes, other: bytes) -> bool:
+        # Each picture that others refer to has a frame_num of its own (§7.4.3).
+        mine = self._picture_key(first)
+        return mine is not None and first[0] & 0x60 > 0 and mine == self._picture_key(other)
+
     def has_references(self, first: bytes) -> bool:
         # Decoders conceal a gap in frame_num, and some cameras have them on purpose (§7.4.3).
         del first

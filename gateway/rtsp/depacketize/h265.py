@@ -75,14 +75,19 @@ class H265Syntax:
             return
 
     def is_same_picture(self, first: bytes, other: bytes) -> bool:
-        if first[0] >> 1 != other[0] >> 1:
-            # All slices of a picture have one type (§7.4.2.2).
-            return False
+        # All slices of a picture have one type (§7.4.2.2).
+        return first[0] >> 1 == other[0] >> 1 and self._have_one_order(first, other) is not False
+
+    def is_surely_same_picture(self, first: bytes, other: bytes) -> bool:
+        return first[0] >> 1 == other[0] >> 1 and self._have_one_order(first, other) is True
+
+    def _have_one_order(self, first: bytes, other: bytes) -> bool | None:
+        """Whether two slices have the same picture order count; ``None`` where that is not known."""
         try:
             mine, others = (h265_slices.parse_slice(each, self._sps, self._pps) for each in (first, other))
         except BitstreamError:
-            return True
-        return mine is None or others is None or mine.order == others.order
+            return None
+        return None if mine is None or others is None else mine.order == others.order
 
     def has_references(self, first: bytes) -> bool:
         """§8.3.1, §8.3.2."""

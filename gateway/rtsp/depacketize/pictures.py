@@ -275,8 +275,12 @@ class PictureAssembler:
         # Rule 1: after a loss the first slices of a picture may be among what is missing.
         if nal.kind is not SLICE or timestamp == self._picture.timestamp:
             return False
-        is_apart = self._lost_since_unit or self._has_prefix
-        return is_apart or not self._syntax.is_same_picture(self._picture.first_slice, head)
+        first = self._picture.first_slice
+        if self._lost_since_unit:
+            return True
+        if self._has_prefix:
+            return not self._syntax.is_surely_same_picture(first, head)
+        return not self._syntax.is_same_picture(first, head)
 
     def _is_second_field(self, nal: Nal) -> bool:
         first = self._picture.field

@@ -53,6 +53,10 @@ class Syntax(Protocol):
         """Whether two slices are of one picture, as far as is known."""
         ...
 
+    def is_surely_same_picture(self, first: bytes, other: bytes) -> bool:
+        """Whether two slices are known to be of one picture, by the first bytes of each."""
+        ...
+
     def has_references(self, first: bytes) -> bool:
         """Note a picture by its first slice; whether those that it refers to came, as far as is known."""
         ...
