@@ -23,8 +23,8 @@ from hls.archive.segment_queries import OLDEST_FIRST, SELECTED, from_row, is_nam
 from hls.evidence.signing import PublicKey, SigningKey
 from hls.evidence.statement import Record, sign_deletion, sign_segment
 
-BATCH = 64
-"""Segments signed in one transaction: 10 ms, in which no other query of the index runs."""
+BATCH = 16
+"""Segments signed in one transaction: 16 ms, in which no other query of the index runs."""
 
 DELETED_MAX = 20_000
 """140 days of files of ten minutes; 20 MB."""

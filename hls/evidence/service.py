@@ -7,7 +7,7 @@ without that was removed by hand.
 
 Rules:
 
-1. Signing takes 0.1 ms and runs in the thread of the index, never on the event loop.
+1. Signing takes 1 ms of CPU and runs in the thread of the index, never on the event loop.
 2. What was recorded before the key was made is signed too, in its order. ``signed`` says when.
 """
 

@@ -13,6 +13,8 @@ import { clipPath, frameAt, imageUrl, rangeOf, save, saveBlob, segmentsOf } from
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
 import { EventList, eventsIn } from "./event-list.ts";
+import { exportsHash } from "./exports.ts";
+import { t as exportsWord } from "./exports-i18n.ts";
 import { clock, day, duration } from "./format.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
 import { copyLink } from "./moment-link.ts";
@@ -32,6 +34,8 @@ const THUMBNAIL_PX = 384;
 const PLAYHEAD_MS = 200;
 /** "Live" is pressed while the picture is no older than this. */
 const LIVE_MAX_MS = 5000;
+/** What is exported where nothing is selected: the last minutes in the view. */
+const EXPORT_MS = 5 * 60_000;
 const SPEEDS = [0.5, 1, 2, 4, 8];
 
 export class CameraView {
@@ -202,6 +206,7 @@ export class CameraView {
           this.previousActivity,
           this.nextActivity,
           this.selectClip,
+          this.exportButton(),
           this.button("link", "copyLink", () => void this.copyLink()),
           this.button("camera", "saveSnapshot", () => void this.saveSnapshot()),
         ),
@@ -233,6 +238,22 @@ export class CameraView {
         this.eventList.element,
         store.hasScope("archive") && this.recordings.element,
       ),
+    );
+  }
+
+  /** To the view of exports, with the selection, or else the span that the timeline shows. */
+  private exportButton(): HTMLButtonElement {
+    const word = exportsWord("exportRecordings");
+    const open = () => {
+      const { from, to } = this.timeline.selection;
+      const { view } = this.timeline;
+      const end = Math.min(view.to, Date.now());
+      location.hash = exportsHash(this.id, from ?? Math.max(view.from, end - EXPORT_MS), to ?? end);
+    };
+    return h(
+      "button",
+      { type: "button", class: "icon", title: word, "aria-label": word, onclick: open },
+      icon("export"),
     );
   }
 

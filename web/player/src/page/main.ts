@@ -6,6 +6,8 @@ import { fragmentOf, type GridPlace, parsePlace } from "../core/walls.ts";
 import { type Icon, icon } from "../icons.ts";
 import { CameraView } from "./camera-view.ts";
 import { h, setText } from "./dom.ts";
+import { ExportsView, exportsHash } from "./exports.ts";
+import { t as exportsWord } from "./exports-i18n.ts";
 import { bytes } from "./format.ts";
 import { Grid } from "./grid.ts";
 import { showHelp } from "./help.ts";
@@ -31,12 +33,23 @@ const columns = h(
 );
 const add = headerButton("add", "addCamera", showWizard);
 const wall = headerButton("wall", "wall", enterWall);
+const exportsButton = h(
+  "a",
+  {
+    href: exportsHash(),
+    class: "button icon",
+    title: exportsWord("exports"),
+    "aria-label": exportsWord("exports"),
+    hidden: true,
+  },
+  icon("export"),
+);
 let place: GridPlace = { isFull: false, wall: null };
 const walls = new Walls(
   (id) => go({ ...place, wall: id }),
   (shown) => {
     grid.show(shown);
-    columns.hidden = cameraView !== null || shown !== null;
+    columns.hidden = cameraView !== null || exportsView !== null || shown !== null;
   },
 );
 const header = h(
@@ -59,6 +72,7 @@ const header = h(
   storage,
   walls.element,
   columns,
+  exportsButton,
   add,
   wall,
   headerButton("help", "keys", showHelp),
@@ -66,6 +80,7 @@ const header = h(
 
 const grid = new Grid();
 let cameraView: CameraView | null = null;
+let exportsView: ExportsView | null = null;
 let shown: HTMLElement = grid.element;
 
 document.documentElement.lang = language;
@@ -82,7 +97,8 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
   if (/^(INPUT|SELECT)$/.test((event.target as HTMLElement).tagName)) return;
   const isWall = document.body.classList.contains("wall");
-  if (event.key === "Escape" && (cameraView || isWall) && !document.fullscreenElement) go({ ...place, isFull: false });
+  if (event.key === "Escape" && (cameraView || exportsView || isWall) && !document.fullscreenElement)
+    go({ ...place, isFull: false });
   else if (event.key === "?") showHelp();
   else if (event.key.toLowerCase() === "w") isWall ? leaveWall() : enterWall();
 });
@@ -95,8 +111,13 @@ function route(): void {
   const wanted = parseRoute(location.hash);
   const left = cameraView?.id ?? null;
   cameraView?.close();
-  cameraView = null;
-  if (wanted.view !== "camera") {
+  exportsView?.close();
+  cameraView = exportsView = null;
+  const [path, query = ""] = location.hash.split("?");
+  if (path === "#/exports") {
+    exportsView = new ExportsView(new URLSearchParams(query));
+    show(exportsView.element);
+  } else if (wanted.view !== "camera") {
     show(grid.element);
     place = parsePlace(location.hash) ?? place;
     grid.setWall(place.isFull);
@@ -108,12 +129,14 @@ function route(): void {
     if (back) back.href = fragmentOf({ ...place, isFull: false });
     show(cameraView.element);
   }
-  const isWall = cameraView === null && place.isFull;
+  const isWall = cameraView === null && exportsView === null && place.isFull;
   document.body.classList.toggle("wall", isWall);
   keepScreenOn(isWall);
-  wall.hidden = walls.element.hidden = cameraView !== null;
-  columns.hidden = cameraView !== null || grid.isOfWall;
-  add.hidden = cameraView !== null || !store.hasScope("admin");
+  const isGrid = cameraView === null && exportsView === null;
+  wall.hidden = walls.element.hidden = !isGrid;
+  columns.hidden = !isGrid || grid.isOfWall;
+  exportsButton.hidden = exportsView !== null || !store.hasScope("archive");
+  add.hidden = !isGrid || !store.hasScope("admin");
   update();
 }
 
@@ -160,6 +183,7 @@ function update(): void {
   }
   grid.update();
   cameraView?.update();
+  exportsView?.update();
 }
 
 /** The tab tells trouble also while another one is shown: how many cameras are down, and a red icon. */

@@ -1,0 +1,167 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import { keyId, type SignedRecord, verifyExport, verifyInBrowser } from "../src/core/evidence.ts";
+import { hashOf, Sha256 } from "../src/core/sha256.ts";
+import { filesOf, ZipError } from "../src/core/zip.ts";
+
+const encoder = new TextEncoder();
+
+const hex = (data: ArrayBuffer) => [...new Uint8Array(data)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+const base64 = (data: ArrayBuffer) => btoa(String.fromCharCode(...new Uint8Array(data)));
+const digest = (text: string) => new Sha256().update(encoder.encode(text)).digest();
+
+describe("SHA-256", () => {
+  it("is that of Web Crypto, for every length of a last block and however the data come", async () => {
+    const data = Uint8Array.from({ length: 200 }, (_, index) => (index * 7) & 255);
+    for (let length = 0; length <= data.length; length++) {
+      const part = data.slice(0, length);
+      const expected = hex(await crypto.subtle.digest("SHA-256", part));
+      expect(new Sha256().update(part).digest()).toBe(expected);
+      const cut = Math.floor(length / 3);
+      expect(new Sha256().update(part.subarray(0, cut)).update(part.subarray(cut)).digest()).toBe(expected);
+    }
+    const large = new Uint8Array(3_000_001).fill(5);
+    expect(await hashOf(new Blob([large]))).toBe(hex(await crypto.subtle.digest("SHA-256", large)));
+  });
+});
+
+/** A stored ZIP; with `isLarge`, sizes and offsets in the extra field of ZIP64. */
+function zipOf(files: [string, Uint8Array<ArrayBuffer>][], isLarge = false): Blob {
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  const directory: Uint8Array<ArrayBuffer>[] = [];
+  let offset = 0;
+  for (const [name, data] of files) {
+    const local = new DataView(new ArrayBuffer(30 + name.length));
+    local.setUint32(0, 0x04034b50, true);
+    local.setUint16(26, name.length, true);
+    new Uint8Array(local.buffer).set(encoder.encode(name), 30);
+    const extra = isLarge ? 28 : 0;
+    const entry = new DataView(new ArrayBuffer(46 + name.length + extra));
+    entry.setUint32(0, 0x02014b50, true);
+    for (const at of [20, 24]) entry.setUint32(at, isLarge ? 0xffffffff : data.length, true);
+    entry.setUint32(42, isLarge ? 0xffffffff : offset, true);
+    entry.setUint16(28, name.length, true);
+    entry.setUint16(30, extra, true);
+    new Uint8Array(entry.buffer).set(encoder.encode(name), 46);
+    if (isLarge) {
+      const at = 46 + name.length;
+      entry.setUint16(at, 1, true);
+      entry.setUint16(at + 2, 24, true);
+      for (const [number, value] of [data.length, data.length, offset].entries())
+        entry.setUint32(at + 4 + 8 * number, value, true);
+    }
+    parts.push(new Uint8Array(local.buffer), data);
+    directory.push(new Uint8Array(entry.buffer));
+    offset += local.byteLength + data.length;
+  }
+  const size = directory.reduce((sum, { length }) => sum + length, 0);
+  const end = new DataView(new ArrayBuffer(22));
+  end.setUint32(0, 0x06054b50, true);
+  end.setUint16(10, files.length, true);
+  end.setUint32(12, size, true);
+  end.setUint32(16, offset, true);
+  return new Blob([...parts, ...directory, new Uint8Array(end.buffer)]);
+}
+
+let privateKey: CryptoKey;
+let pem: string;
+
+beforeAll(async () => {
+  const pair = (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"])) as CryptoKeyPair;
+  privateKey = pair.privateKey;
+  pem = `-----BEGIN PUBLIC KEY-----\n${base64(await crypto.subtle.exportKey("spki", pair.publicKey))}\n-----END PUBLIC KEY-----\n`;
+});
+
+const sign = (text: string) => crypto.subtle.sign("Ed25519", privateKey, encoder.encode(text));
+
+async function record(number: number, previous: string | null): Promise<SignedRecord> {
+  const statement = JSON.stringify({ segment: `segment_${number}`, number, previous, key: keyId(pem) });
+  return { statement, signature: base64(await sign(statement)) };
+}
+
+async function chain(): Promise<[SignedRecord, SignedRecord]> {
+  const first = await record(0, null);
+  return [first, await record(1, digest(first.statement))];
+}
+
+/** An export, with `changes` of its files. */
+async function exportOf(changes: Record<string, string | null> = {}, records?: SignedRecord[]): Promise<Blob> {
+  const manifest = JSON.stringify({
+    type: "liveedge-export",
+    version: 1,
+    cameras: [
+      {
+        camera: "door",
+        clips: [{ file: "door/a.mp4", sha256: digest("the pictures") }],
+        sources: [],
+        records: records ?? (await chain()),
+      },
+    ],
+    public_keys: [{ id: keyId(pem), public_key: pem }],
+  });
+  const files = new Map<string, Uint8Array<ArrayBuffer>>([
+    ["door/a.mp4", encoder.encode("the pictures")],
+    ["manifest.json", encoder.encode(manifest)],
+    ["manifest.sig", new Uint8Array(await sign(manifest))],
+    ["public-key.pem", encoder.encode(pem)],
+  ]);
+  for (const [name, text] of Object.entries(changes)) {
+    if (text === null) files.delete(name);
+    else files.set(name, encoder.encode(text));
+  }
+  return zipOf([...files]);
+}
+
+async function faultsOf(zip: Blob, own = [keyId(pem)]): Promise<string[]> {
+  const findings = await verifyExport(zip, new Set(own), verifyInBrowser);
+  return findings.filter(({ isFault }) => isFault).map(({ kind }) => kind);
+}
+
+describe("an export", () => {
+  it("is right as it was made", async () => {
+    const findings = await verifyExport(await exportOf(), new Set([keyId(pem)]), verifyInBrowser);
+    expect(findings.map(({ kind }) => kind)).toEqual(["ownKey", "clipRight", "recordsRight"]);
+  });
+
+  it("shows what was changed, removed or put in", async () => {
+    expect(await faultsOf(await exportOf({ "door/a.mp4": "other" }))).toEqual(["clipChanged"]);
+    expect(await faultsOf(await exportOf({ "door/a.mp4": null }))).toEqual(["clipMissing"]);
+    expect(await faultsOf(await exportOf({ "door/b.mp4": "other" }))).toEqual(["clipAdded"]);
+    expect(await faultsOf(await exportOf({ "manifest.json": "other" }))).toEqual(["manifestChanged"]);
+    expect(await faultsOf(await exportOf({ "manifest.json": null }))).toEqual(["notAnExport"]);
+    expect(await faultsOf(await exportOf(), [])).toEqual(["otherKey"]);
+  });
+
+  it("shows a record that was changed or removed", async () => {
+    const [first, second] = await chain();
+    const changed = { ...second, statement: second.statement.replace("segment_1", "segment_x") };
+    expect(await faultsOf(await exportOf({}, [first, changed]))).toEqual(["recordWrong"]);
+    expect(await faultsOf(await exportOf({}, [first, await record(2, digest(second.statement))]))).toEqual([
+      "chainBroken",
+    ]);
+    const deleted = { ...first, deletion: "{}", deletion_signature: first.signature };
+    expect(await faultsOf(await exportOf({}, [deleted]))).toEqual(["recordWrong"]);
+  });
+});
+
+describe("a ZIP", () => {
+  it("has its files, also with sizes of 64 bits", async () => {
+    for (const isLarge of [false, true]) {
+      const files = await filesOf(
+        zipOf(
+          [
+            ["a", encoder.encode("one")],
+            ["b/c", encoder.encode("two")],
+          ],
+          isLarge,
+        ),
+      );
+      expect([...files.keys()]).toEqual(["a", "b/c"]);
+      expect(await files.get("b/c")?.text()).toBe("two");
+    }
+  });
+
+  it("that is cut, or is none, is refused", async () => {
+    const zip = await exportOf();
+    for (const size of [0, 10, 200, zip.size - 1]) await expect(filesOf(zip.slice(0, size))).rejects.toThrow(ZipError);
+  });
+});
