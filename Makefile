@@ -81,7 +81,7 @@ docs: .venv/.dev-ready ## build the documentation as a site into build/site; a b
 settings-docs: .venv/.dev-ready ## write the settings into docs/configuration.md and liveedge.example.toml
 	$(BIN)/python scripts/generate-settings
 
-types: .venv/.dev-ready web/player/node_modules/.ready ## generate types from the API documents, and the reference of the player
+types: .venv/.dev-ready web/player/node_modules/.ready ## generate the types of the player and of the Python client, and the player's reference
 	$(BIN)/python scripts/generate-types
 	$(BIN)/python scripts/player-reference
 
@@ -91,7 +91,7 @@ bench: $(if $(NAME),.venv/.test-ready,.venv/.dev-ready) ## run a benchmark: make
 build: .venv/.dev-ready ## build wheel and source distribution into dist/, the player included
 	@rm -rf dist && $(UV) build --quiet --build-constraints constraints.txt
 
-packages: .venv/.dev-ready web/player/node_modules/.ready ## build the player for npm into dist/; nothing is published
+packages: .venv/.dev-ready web/player/node_modules/.ready ## build the player for npm and the Python client into dist/; nothing is published
 	$(BIN)/python scripts/packages
 
 constraints: $(UV) ## resolve constraints.txt again after a change of pyproject.toml; ARGS=--upgrade takes the newest
