@@ -1,7 +1,7 @@
 """Every route, and clients that leave in the middle of it: no error in the log, and nothing stays held.
 
 The test takes the routes from the router, so that a new one is tried as soon as it exists. A new path parameter needs a
-value in :func:`path_values`, a new required query parameter one in ``QUERY``.
+value in :func:`path_values`, a new required query parameter one in :func:`of_every_route`.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,9 @@ BODIES: Mapping[tuple[str, str], object] = {
     ("PATCH", "/api/events/{event}"): {"reviewed": True},
     ("PATCH", "/api/cameras/{camera}/viewers/{viewer}"): {"rendition": "main"},
     ("POST", "/api/sign"): {"path": "/mjpeg/door"},
+    ("POST", "/api/exports"): {"cameras": ["door"], "start": "2026-11-22T18:50:00Z", "end": "now"},
+    ("POST", "/api/evidence/verify"): {"sha256": "00" * 32},
+    ("PUT", "/api/walls/{wall}"): {"name": "Gates", "tiles": [{"camera_id": "door", "rendition": "auto"}]},
 }
 """JSON of requests that are accepted."""
 
@@ -196,6 +200,7 @@ async def path_values(http: aiohttp.ClientSession, offer: str) -> dict[str, str]
         "file": "player.js",
         "webhook": "home",
         "wall": "gates",
+        "export": "nobody",
         "name": re.findall(r'PRELOAD-HINT:TYPE=PART,URI="([^"]+)"', playlist)[-1],
     }
 
@@ -204,7 +209,8 @@ async def of_every_route(site: Serving, http: aiohttp.ClientSession, offer: str)
     """A request for each route. Those that delete come last."""
     filled = await path_values(http, offer)
     now_s = site.gateway.clock.wall_90k() / CLOCK_RATE
-    query = {"start": str(now_s - 2), "end": "now", "time": str(now_s - 1)}
+    today = datetime.fromtimestamp(now_s, UTC).date().isoformat()
+    query = {"start": str(now_s - 2), "end": "now", "time": str(now_s - 1), "first": today, "last": today}
     requests = []
     for route in site.app.router.routes():
         assert route.resource is not None
