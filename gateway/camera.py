@@ -28,6 +28,7 @@ from gateway.hold import Hold
 from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
 from gateway.media import Metadata, Packet
+from gateway.relay import RelayOf
 from gateway.rendition import Rendition
 from gateway.session import CaptureSession
 from gateway.status import CaptureStatus, LiveEdge
@@ -45,10 +46,6 @@ check."""
 ReferredCheck = Callable[[], CheckAddress | None]
 """Returns the check of the addresses that cameras refer to; see :class:`~gateway.capture.engine.CaptureSource`."""
 
-Elsewhere = Callable[[str], str | None]
-"""Returns, for a camera's id, why this process does not capture it: another node of a cluster does. ``None``: it
-does."""
-
 
 class Camera:
     """See the module. Lives on the event loop; made and closed by :class:`~gateway.service.CaptureService`."""
@@ -63,7 +60,7 @@ class Camera:
         address_check: AddressCheck | None = None,
         referred_check: ReferredCheck | None = None,
         transcode_limit: TranscodeLimit | None = None,
-        elsewhere: Elsewhere | None = None,
+        relay_of: RelayOf | None = None,
     ) -> None:
         self.id = camera_id
         self.settings = settings
@@ -75,7 +72,7 @@ class Camera:
         """Called while the main stream waits for a keyframe; see :class:`~gateway.capture.engine.CaptureSource`."""
         self._address_check = address_check
         self._referred_check = referred_check
-        self._elsewhere = elsewhere
+        self._relay_of = relay_of
         self._listeners: list[Callable[[], None]] = []
         self.is_closed = False
         self._closing: set[asyncio.Task[None]] = set()
@@ -126,6 +123,11 @@ class Camera:
     def handover_dropped(self) -> int:
         """Packets of the main stream dropped because the event loop was behind, in all runs."""
         return self.main.runs.handover_dropped
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process captures it, and not another node of a cluster."""
+        return self.main.is_own
 
     @property
     def is_wanted(self) -> bool:
@@ -244,12 +246,9 @@ class Camera:
             rendition.begin()
 
     async def owner_changed(self) -> None:
-        """Begin to capture what is wanted, or stop at once: :data:`Elsewhere` has another answer."""
+        """Go on with packets from where :data:`~gateway.relay.RelayOf` says now. Viewers stay."""
         for rendition in self.renditions.values():
-            if rendition.is_wanted:
-                rendition.update()
-            else:
-                await rendition.stop()
+            await rendition.owner_changed()
         self._changed()
 
     def reconfigure(self, settings: CameraSettings, engine_factory: EngineFactory) -> None:
@@ -284,7 +283,7 @@ class Camera:
         is_main = name is RenditionName.MAIN
         links = CameraLinks(
             is_commanded=lambda: is_main and bool(self._clients),
-            elsewhere=lambda: self._elsewhere(self.id) if self._elsewhere is not None else None,
+            relay=lambda: self._relay_of(self.id, name) if self._relay_of is not None else None,
             on_change=self._changed,
             check_address=lambda: self._address_check(self.id, name) if self._address_check is not None else None,
             check_referred=lambda: self._referred_check() if self._referred_check is not None else None,

@@ -13,7 +13,7 @@ from gateway.capture.counters import CaptureCounters
 from gateway.capture.engine import AsyncCaptureEngine, CaptureSource, EngineFactory
 from gateway.capture.runner import AsyncEngineRunner, EngineRunner, engine_runner
 from gateway.clock import Clock
-from gateway.errors import CameraTimeoutError
+from gateway.errors import CameraTimeoutError, CaptureError
 from gateway.media import Packet
 
 ENGINE_GRACE_S = 1.0
@@ -37,6 +37,7 @@ class CaptureRuns:
         """Of the runs that have ended."""
         self._handover_dropped = 0
         self._runner: EngineRunner | AsyncEngineRunner | None = None
+        self._ended_early: asyncio.Future[CaptureError] | None = None
 
     @property
     def counters(self) -> CaptureCounters:
@@ -58,6 +59,16 @@ class CaptureRuns:
         engine = self._runner.engine if self._runner is not None else None
         return engine.problem if isinstance(engine, AsyncCaptureEngine) else None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a run at present."""
+        return self._runner is not None
+
+    def end(self, why: CaptureError) -> None:
+        """End the present run as if its engine had raised ``why``. Nothing happens where there is none."""
+        if self._ended_early is not None and not self._ended_early.done():
+            self._ended_early.set_result(why)
+
     async def pull(self, source_of_run: Callable[[int], CaptureSource], engine_factory: EngineFactory) -> None:
         """One run, from opening to its end. Raises a :class:`~gateway.errors.CaptureError`."""
         self._run += 1
@@ -68,6 +79,7 @@ class CaptureRuns:
         ended = asyncio.ensure_future(runner.ended())
         # Read the error: asyncio would log one that comes after the run was cancelled.
         ended.add_done_callback(lambda task: task.cancelled() or task.exception())
+        ended_early = self._ended_early = asyncio.get_running_loop().create_future()
         limit_s = source.timeout_s + ENGINE_GRACE_S
         try:
             while not ended.done():
@@ -76,13 +88,17 @@ class CaptureRuns:
                     raise CameraTimeoutError(
                         f"no frame came for {silent_s:.1f} s; check the camera, or raise CAPTURE_TIMEOUT"
                     )
-                await asyncio.wait({ended}, timeout=limit_s - silent_s + 0.05)
+                await asyncio.wait(
+                    {ended, ended_early}, timeout=limit_s - silent_s + 0.05, return_when=asyncio.FIRST_COMPLETED
+                )
+                if ended_early.done():
+                    raise ended_early.result()
             await ended
         finally:
             runner.interrupt()
             self._counters.add(runner.engine.counters)
             self._handover_dropped += runner.dropped
-            self._runner = None
+            self._runner = self._ended_early = None
             self._on_end()
             await asyncio.wait({ended}, timeout=THREAD_END_S)
             ended.cancel()

@@ -14,6 +14,8 @@ Rules:
 3. No error leaves this object: it becomes the session's state and error message.
 4. A paused camera is captured for nobody. Viewers, commands and settings stay as they are, and count again when it is
    resumed.
+5. What another node of a cluster captures is relayed from there, for viewers and commands only. Where that node is
+   lost, or this one captures the camera now, viewers stay and go on with the next run.
 """
 
 import asyncio
@@ -30,11 +32,12 @@ from gateway.capture_attempts import CaptureAttempts, retry_policy
 from gateway.capture_runs import CaptureRuns
 from gateway.clock import Clock
 from gateway.config.field import Applies, names_changed
-from gateway.errors import UnavailableError
+from gateway.errors import CameraEndedError, UnavailableError
 from gateway.hold import Hold
 from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
 from gateway.media import Packet
+from gateway.relay import RELAY_POLICY, Relay
 from gateway.session import CaptureSession, SessionState
 from gateway.stall_timer import StallTimer
 from gateway.status import StreamStatus
@@ -93,6 +96,8 @@ class Rendition:
         self._last_keyframe_s: float | None = None
         self._last_bitrate_bps: int | None = None
         self._always = False
+        self._run_relay: Relay | None = None
+        """Where the packets of the present run come from; ``None``: the camera itself."""
         self._closed = False
         self._is_cancelled = False
 
@@ -101,13 +106,13 @@ class Rendition:
     @property
     def is_wanted(self) -> bool:
         """Whether a command, a viewer or a setting wants this rendition captured."""
-        is_asked_for = self._always or self._links.is_commanded() or self._holds.total() > 0
-        return is_asked_for and not self._closed and self._why_not is None
+        is_asked_for = self._links.is_commanded() or self._holds.total() > 0 or (self._always and self.is_own)
+        return is_asked_for and not self._closed and not self.settings.paused
 
     @property
-    def _why_not(self) -> str | None:
-        """Why it is captured here for nobody, as a sentence (rule 4)."""
-        return PAUSED if self.settings.paused else self._links.elsewhere()
+    def is_own(self) -> bool:
+        """Whether this process captures it, and not another node of a cluster (rule 5)."""
+        return self._links.relay() is None
 
     @property
     def is_closed(self) -> bool:
@@ -116,8 +121,8 @@ class Rendition:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether a new viewer need not wait for it: it was removed, is paused or elsewhere, or failed."""
-        return self._closed or self._why_not is not None or self.session.state is SessionState.FAILED
+        """Whether a new viewer need not wait for it: it was removed, is paused, or failed."""
+        return self._closed or self.settings.paused or self.session.state is SessionState.FAILED
 
     @property
     def viewers(self) -> Mapping[str, int]:
@@ -151,7 +156,7 @@ class Rendition:
     @property
     def is_lost(self) -> bool:
         """Whether it gives nothing to those who want it: it is paused, or its connection has failed."""
-        return self._why_not is not None or self.session.state in (SessionState.RETRYING, SessionState.FAILED)
+        return self.settings.paused or self.session.state in (SessionState.RETRYING, SessionState.FAILED)
 
     @property
     def has_pictures(self) -> bool:
@@ -188,7 +193,9 @@ class Rendition:
         """Why there is no video, as a sentence; ``None`` while there is, and while the camera is just connecting."""
         if self.session.state is SessionState.LIVE:
             return UNDECODABLE if self.jpeg.has_fault else None
-        return self._why_not or self.runs.problem or self.session.error_message
+        if self.settings.paused:
+            return PAUSED
+        return self.runs.problem or self.session.error_message
 
     def status(self) -> StreamStatus:
         """The stream now."""
@@ -214,7 +221,7 @@ class Rendition:
         """Continue with other settings. Viewers stay. A new run begins only where a setting requires it."""
         before, self.settings = self.settings, settings
         self._engine_factory = engine_factory
-        self.session.reconfigure(settings.public_url, retry_policy(settings))
+        self._set_policy()
         if names_changed(before, settings, Applies.RUN):
             if self._task is not None:
                 log.info("camera %s: restarts with other settings", self.label, extra={"camera": self.camera_id})
@@ -249,6 +256,34 @@ class Rendition:
         if self.session.state is SessionState.FAILED:
             self.session.start(self._clock.monotonic())
             self._attempts.now()
+
+    async def owner_changed(self) -> None:
+        """Another node captures the camera now, or this one does, or does no more (rule 5)."""
+        self._set_policy()
+        if not self.is_wanted:
+            await self.stop()
+            return
+        if self.runs.is_running and not self._is_of_owner(self._run_relay, self._links.relay()):
+            self.runs.end(CameraEndedError("another node of the cluster captures the camera now"))
+        if self.session.state is not SessionState.LIVE or not self.runs.is_running:
+            self.try_again()
+            self._attempts.now()
+        self.update()
+
+    @staticmethod
+    def _is_of_owner(present: Relay | None, wanted: Relay | None) -> bool:
+        """Whether a run goes on. One of a node whose lease has expired does until another node owns the camera."""
+        if present is None or wanted is None:
+            return present is wanted
+        return wanted.node_id in (None, present.node_id)
+
+    def _set_policy(self) -> None:
+        policy = retry_policy(self.settings) if self.is_own else RELAY_POLICY
+        self.session.reconfigure(self.settings.public_url, policy)
+
+    def _next_engine(self) -> EngineFactory:
+        relay = self._run_relay = self._links.relay()
+        return relay.engine if relay is not None else self._engine_factory
 
     async def stop(self) -> None:
         """End the capture now, without the linger. Returns when it has ended."""
@@ -287,7 +322,7 @@ class Rendition:
     async def _drive(self) -> None:
         """Make attempts until the capture is not wanted any more or the session gives up."""
         try:
-            await self._attempts.run(self._source, lambda: self._engine_factory, self._on_lost)
+            await self._attempts.run(self._source, self._next_engine, self._on_lost)
         except asyncio.CancelledError:
             # Not by this class: the event loop ends, and takes no new tasks.
             self._closed = self._closed or not self._is_cancelled

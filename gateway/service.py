@@ -14,13 +14,14 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-from gateway.camera import AddressCheck, Camera, Elsewhere, ReferredCheck
+from gateway.camera import AddressCheck, Camera, ReferredCheck
 from gateway.camera_settings import CameraSettings
 from gateway.capture import engine_factory, engine_name
 from gateway.capture.engine import CaptureEngine, EngineFactory
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import ConflictError, NotFoundError, SettingsError
 from gateway.frame_callback import FrameCallbacks
+from gateway.relay import RelayOf
 from gateway.session import FrameCallback
 from gateway.settings import DEFAULT_CAMERA, load_settings
 from gateway.status import CaptureStatus
@@ -44,8 +45,8 @@ class CaptureService:
     ``address_check`` is called at the beginning of each run with the camera's id and the rendition. It returns the
     check of the addresses that the run connects to (:class:`~gateway.capture.engine.CaptureSource`), or ``None`` for no
     check.
-    ``referred_check`` returns the one of the addresses that a camera refers to. ``elsewhere`` tells which cameras this
-    process does not capture.
+    ``referred_check`` returns the one of the addresses that a camera refers to. ``relay_of`` tells which cameras
+    another node captures, and how their packets come from there.
     """
 
     def __init__(
@@ -57,14 +58,14 @@ class CaptureService:
         address_check: AddressCheck | None = None,
         referred_check: ReferredCheck | None = None,
         transcode_max: int | None = None,
-        elsewhere: Elsewhere | None = None,
+        relay_of: RelayOf | None = None,
     ) -> None:
         self._clock = clock
         self.transcode_limit = TranscodeLimit(transcode_max)
         """How many cameras are transcoded at a time."""
         self._address_check = address_check
         self._referred_check = referred_check
-        self._elsewhere = elsewhere
+        self._relay_of = relay_of
         self._listeners: list[Listener] = []
         self._frame_callbacks = FrameCallbacks()
         self._cameras: dict[str, Camera] = {}
@@ -205,7 +206,7 @@ class CaptureService:
             self._address_check,
             self._referred_check,
             self.transcode_limit,
-            self._elsewhere,
+            self._relay_of,
         )
         self._frame_callbacks.restart(camera)
         return camera

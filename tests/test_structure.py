@@ -93,7 +93,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
     "web": {
         "auth": {"settings", "private_files"},
         "middleware": {"settings", "auth", "descriptors"},
-        "cluster": {"settings"},
+        "cluster": {"settings", "auth"},
         "observability": {"settings", "gateway", "auth"},
         "observability.metrics": {
             "settings",

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.cluster.model import KeyName
 from gateway.compiled import pure_reason
 from gateway.errors import SettingsError
 from web.api.routes import add_routes
@@ -55,7 +56,10 @@ with each ``sendmsg``, and so may wait once for each viewer of a frame. With the
 def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Application:
     """The gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
     gateway = Gateway(settings, clock)
-    authenticator, http_metrics = Authenticator(settings, clock, gateway.service.cameras), HttpMetrics()
+    signing_key = gateway.cluster.keys[KeyName.URLS] if gateway.cluster is not None else None
+    authenticator = Authenticator(settings, clock, gateway.service.cameras, signing_key)
+    authenticator.verify_node = gateway.node_tokens.verify if gateway.node_tokens is not None else None
+    http_metrics = HttpMetrics()
     admission = Admission(settings, authenticator, http_metrics.requests_refused, http_metrics.record)
     headers = SecurityHeaders(settings)
     app = web.Application(middlewares=[admission.middleware], client_max_size=BODY_MAX_BYTES)

@@ -88,9 +88,26 @@ class CameraParts:
     async def end_clients(self, camera_id: str, reason: str) -> None:
         """End the connections of all who watch a camera, publish it or talk to it."""
         await self.webrtc.close_camera(camera_id, reason)
+        await self.end_senders(camera_id, reason)
+        self.rtsp.close_camera(camera_id, reason)
+
+    async def end_senders(self, camera_id: str, reason: str) -> None:
+        """End the connections of all who publish a camera or talk to it."""
         await self.whip.close_camera(camera_id, reason)
         await self.talk.close_camera(camera_id, reason)
-        self.rtsp.close_camera(camera_id, reason)
+        self.rtsp.close_publishers(camera_id, reason)
+
+    async def owner_changed(self, camera: Camera) -> None:
+        """This node captures a camera now, or another one does. What a recording has is of the owner alone."""
+        if camera.is_own:
+            self.archive.add_camera(camera)
+        else:
+            await self.archive.remove_camera(camera.id)
+        await camera.owner_changed()
+        if not camera.is_own:
+            await self.end_senders(camera.id, "another node of the cluster captures the camera now")
+        if self.service.cameras.get(camera.id) is camera:  # it may have been removed meanwhile
+            await self._set(camera)
 
     async def _set(self, camera: Camera) -> None:
         await self.event_recording.set_camera(camera)

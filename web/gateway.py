@@ -23,6 +23,7 @@ from gateway.camera_settings import RecordMode, RenditionName
 from gateway.capture import engine_factory
 from gateway.capture.engine import CheckAddress
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
+from gateway.cluster.model import KeyName
 from gateway.config.field import Applies, names_changed, with_values
 from gateway.detect import detector_factory
 from gateway.errors import UnavailableError, redact
@@ -56,8 +57,12 @@ from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore
 from web.cluster.archive import ClusterArchive
 from web.cluster.messaging import in_cluster, request_store
+from web.cluster.peers import Peers
+from web.cluster.relay_sender import RelayCounters
+from web.cluster.relays import Relays
 from web.cluster.service import Cluster
 from web.cluster.storage import with_own_storage
+from web.cluster.tokens import NodeTokens
 from web.descriptors import rtsp_connections_limit
 from web.discontinuity_file import DiscontinuityFile
 from web.kept_windows import KeptWindowFiles
@@ -82,13 +87,24 @@ class Gateway:
         self.cluster = Cluster(settings) if settings.cluster_url is not None else None
         """``None`` where this gateway is alone."""
         self.camera_store = CameraStore(settings, self.cluster)
+        self.node_tokens: NodeTokens | None = None
+        self.peers: Peers | None = None
+        self.relays: Relays | None = None
+        """The three are ``None`` where this gateway is alone."""
+        self.relay_counters = RelayCounters()
+        if self.cluster is not None:
+            name = self.cluster.coordinator.node.name
+            self.node_tokens = NodeTokens(self.cluster.keys[KeyName.NODES], name, clock)
+            self.peers = Peers(self.node_tokens, settings.node_tls_ca_file)
+            self.relays = Relays(self.cluster, self.peers)
+            self.cluster.on_view = self.peers.seen
         self.service = CaptureService(
             self.camera_store.cameras(),
             clock=clock,
             address_check=self._address_check,
             referred_check=self._referred_check,
             transcode_max=settings.transcode_max,
-            elsewhere=self.cluster.elsewhere if self.cluster is not None else None,
+            relay_of=self.relays.of if self.relays is not None else None,
         )
         numbers = DiscontinuityFile(settings.data_dir)
         self.live = LiveService(
@@ -235,6 +251,8 @@ class Gateway:
             await self._close_all(self.cluster_archive.close())
             self.cluster.close()
         self.archive_reader.close()
+        if self.peers is not None:
+            await self._close_all(self.peers.close())
 
     def _is_never_recorded(self, camera_id: str) -> bool:
         camera = self.service.cameras.get(camera_id)
@@ -303,12 +321,10 @@ class Gateway:
         return camera is None or not camera.is_wanted or camera.main.has_pictures
 
     async def _follow_owner(self, camera_id: str) -> None:
-        """This node began or ended to capture a camera."""
+        """This node began or ended to capture a camera, or relays it from another one now. Viewers stay."""
         camera = self.service.cameras.get(camera_id)
         if camera is not None:
-            await camera.owner_changed()
-            if self.cluster is not None and (why := self.cluster.elsewhere(camera_id)) is not None:
-                await self._parts.end_clients(camera_id, why)
+            await self._parts.owner_changed(camera)
 
     async def _follow_cluster(self) -> None:
         """Some node changed the cameras of the cluster."""

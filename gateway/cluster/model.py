@@ -5,6 +5,7 @@ Times are in seconds. Those of leases are by the clock of the database, the only
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 HEARTBEAT_S = 1.0
 """A node renews its lease so often."""
@@ -15,6 +16,15 @@ EXPIRY_S = 4.0
 REQUEST_MAX_S = 2.0
 """An answer of the database that comes later is ignored: it describes a cluster that may have changed. Shorter than
 :data:`EXPIRY_S`, so that no answer from before an expiry counts after it."""
+
+
+class KeyName(StrEnum):
+    """What a random text is for that all nodes share."""
+
+    NODES = "nodes"
+    """Requests between nodes."""
+    URLS = "urls"
+    """Signed URLs, where ``AUTH_SIGNING_KEY`` is not set: one that a node signed opens the same at every node."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,9 @@ class ForwardService:
         return self._forwards
 
     async def set_camera(self, camera: Camera) -> None:
-        """Apply a camera's settings. What has not changed goes on."""
-        texts = [each.get_secret_value().strip() for each in camera.settings.forward]
+        """Apply a camera's settings. What has not changed goes on. The owner of a camera alone forwards it."""
+        wanted = camera.settings.forward if camera.is_own else ()
+        texts = [each.get_secret_value().strip() for each in wanted]
         before = {each.target.text: each for each in self._forwards.get(camera.id, [])}
         now: list[Forward] = []
         for text in dict.fromkeys(texts):

@@ -112,6 +112,11 @@ class RtspClient:
         """The stream that it reads."""
         return None if self._opened.opened is None else self._opened.opened.stream.rendition
 
+    @property
+    def published(self) -> Rendition | None:
+        """The stream that it publishes."""
+        return None if self.publisher is None or self._announced is None else self._announced[1].rendition
+
     async def answer(self, request: Request) -> Response:
         """The answer to a request. After it was written, :meth:`answered` is called."""
         method = self._methods.get(request.method)

@@ -109,6 +109,13 @@ class RtspServer:
             if rendition is not None and rendition.camera_id == camera_id:
                 connection.disconnect(reason)
 
+    def close_publishers(self, camera_id: str, reason: str) -> None:
+        """Disconnect those who publish a camera. Its readers stay."""
+        for connection in tuple(self._connections):
+            rendition = connection.client.published
+            if rendition is not None and rendition.camera_id == camera_id:
+                connection.disconnect(reason)
+
     # --- for connections
 
     def stream(self, rendition: Rendition) -> RtspStream:

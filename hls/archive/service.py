@@ -165,7 +165,9 @@ class Archive:
             self._lock = None
 
     def add_camera(self, camera: Camera) -> None:
-        """Start to record those streams of a camera whose settings say so."""
+        """Start to record those streams of a camera whose settings say so; none that another node captures."""
+        if not camera.is_own:
+            return
         for rendition in camera.renditions.values():
             self._add(rendition)
 

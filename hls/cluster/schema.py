@@ -7,6 +7,7 @@ epochs of a camera that is added again go on. ``cluster_recording``: the files t
 the object storage that are not finished, so that another node can complete those of one that is lost.
 ``cluster_role``: what one node does for all, and what it keeps for the node that does it next. ``cluster_status`` and
 ``cluster_command``: the statuses of cameras, and commands for their owners, for the node that speaks to the EMS.
+``cluster_key``: random texts that the nodes share and nobody else knows.
 
 Rules:
 
@@ -162,6 +163,13 @@ command = Table(
     Column("reply", Text),
 )
 
+key = Table(
+    "cluster_key",
+    tables,
+    Column("name", String(32), primary_key=True),
+    Column("value", String(64), nullable=False),
+)
+
 LOCK = 0x6C656467
 """Of the migration: nodes may start at the same moment (PostgreSQL, §13.3.5)."""
 
@@ -183,7 +191,11 @@ def _roles(connection: Connection) -> None:
     tables.create_all(connection, [role, status, command])
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _members_and_uploads, _roles)
+def _add_keys(connection: Connection) -> None:
+    key.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _members_and_uploads, _roles, _add_keys)
 """The n-th migrates version n - 1 to version n."""
 
 

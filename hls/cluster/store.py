@@ -10,6 +10,7 @@ Rules:
 """
 
 import contextlib
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,7 +29,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from gateway.cluster.model import EXPIRY_S, REQUEST_MAX_S, Node, Owner, View
+from gateway.cluster.model import EXPIRY_S, REQUEST_MAX_S, KeyName, Node, Owner, View
 from gateway.errors import SettingsError, StorageError, redact
 from hls.archive.database_server import DatabaseServer
 from hls.cluster import schema
@@ -191,6 +192,16 @@ class PostgresStore:
         with self.transaction() as connection:
             connection.execute(delete(schema.camera).where(schema.camera.c.id == camera_id))
             connection.execute(_CHANGED)
+
+    # --- keys
+
+    def keys(self) -> dict[str, str]:
+        """The random texts that all nodes share, by :class:`~gateway.cluster.model.KeyName`; makes those that lack."""
+        made = [{"name": name.value, "value": secrets.token_urlsafe(32)} for name in KeyName]
+        with self.transaction() as connection:
+            connection.execute(insert(schema.key).values(made).on_conflict_do_nothing())
+        with self.transaction() as connection:
+            return {row.name: row.value for row in connection.execute(select(schema.key))}
 
     # --- drains
 

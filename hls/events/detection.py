@@ -80,12 +80,12 @@ class Detections:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def set_camera(self, camera: Camera) -> None:
-        """A camera is new, or its settings have changed."""
+        """A camera is new, or its settings or its owner have changed. The owner alone has a detector for it."""
         present = self._cameras.get(camera.id)
         if present is not None and present.key == _key(camera):
             return
         await self.remove_camera(camera.id)
-        if camera.settings.detector is not None:
+        if camera.settings.detector is not None and camera.is_own:
             self._cameras[camera.id] = CameraDetection(camera, self._events, self._clock, self._executor)
 
     async def remove_camera(self, camera_id: str) -> None:
@@ -98,7 +98,8 @@ class Detections:
 def _key(camera: Camera) -> object:
     settings = camera.settings
     # A sub stream that was removed and came back is another object.
-    return settings.detector, settings.detector_sensitivity, settings.detector_zones, camera.sub or camera.main
+    zones_of = settings.detector_zones
+    return settings.detector, settings.detector_sensitivity, zones_of, camera.sub or camera.main, camera.is_own
 
 
 class CameraDetection:

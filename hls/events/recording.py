@@ -100,7 +100,8 @@ class EventRecording:
 
     async def set_camera(self, camera: Camera, *, is_retry: bool = False) -> None:
         """A camera is new, or its settings have changed. What the index does not tell now is asked again."""
-        if not any(each.settings.record is RecordMode.EVENTS for each in camera.renditions.values()):
+        is_recorded = any(each.settings.record is RecordMode.EVENTS for each in camera.renditions.values())
+        if not (is_recorded and camera.is_own):
             self.remove_camera(camera.id)
             return
         wanted = self._cameras.setdefault(camera.id, _Wanted(camera))

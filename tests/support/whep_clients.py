@@ -102,7 +102,7 @@ def offering(name: str, policy: str, *sections: str) -> Client:
             for number, endpoint in enumerate(endpoints):
                 wanted = [*sections, *["data"] * (number % 2 and "data" not in sections)]
                 if command is None:
-                    peer = _aiortc_peer(endpoint, policy, wanted)
+                    peer = aiortc_peer(endpoint, policy, wanted)
                 else:
                     peer = _process(*command, endpoint, policy, *wanted)
                 peers.append(await stack.enter_async_context(peer))
@@ -148,7 +148,10 @@ async def _process(*command: str) -> AsyncIterator[Watching]:
 
 
 @asynccontextmanager
-async def _aiortc_peer(endpoint: str, policy: str, sections: Sequence[str]) -> AsyncIterator[Watching]:
+async def aiortc_peer(
+    endpoint: str, policy: str = "max-bundle", sections: Sequence[str] = ("video", "audio")
+) -> AsyncIterator[Watching]:
+    """A viewer of aiortc at a WHEP endpoint, until the block ends."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy(policy)))
     seen: Counter[str] = Counter()
     tasks: list[asyncio.Task[None]] = []

@@ -15,7 +15,7 @@ Rules:
 import ipaddress
 import logging
 import secrets
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import hdrs, web
 
@@ -23,7 +23,7 @@ from gateway.clock import Clock
 from gateway.errors import BadRequestError, ForbiddenError, SettingsError, UnauthorizedError
 from web.auth import policy
 from web.auth.camera_marks import CameraMarks
-from web.auth.grant import ANONYMOUS, UNRESTRICTED, Grant
+from web.auth.grant import ANONYMOUS, UNRESTRICTED, Grant, node_grant
 from web.auth.jwt import JwtVerifier
 from web.auth.policy import Rule
 from web.auth.rate_limiter import AuthRateLimiter
@@ -38,15 +38,26 @@ from web.settings import Settings
 
 log = logging.getLogger(__name__)
 
+NODE_TOKEN = "Liveedge-Node"  # noqa: S105
+"""The header field with the token of a node of the cluster (:mod:`web.cluster.tokens`)."""
+
 
 class Authenticator:
-    """See the module. ``cameras`` are those that exist now. Raises :class:`~gateway.errors.SettingsError`."""
+    """See the module. Raises :class:`~gateway.errors.SettingsError`.
 
-    def __init__(self, settings: Settings, clock: Clock, cameras: Collection[str] = ()) -> None:
+    ``cameras`` are those that exist now. ``signing_key`` is the one that signs URLs where ``AUTH_SIGNING_KEY`` is not
+    set; without it, one is made.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: Clock, cameras: Collection[str] = (), signing_key: str | None = None
+    ) -> None:
         self._clock = clock
         self._host = settings.host
         self._data_dir = settings.data_dir
-        self._kept_key: str | None = None
+        self._kept_key = signing_key
+        self.verify_node: Callable[[str, str, str], str] | None = None
+        """Returns the name of the node that sent a token for a method and a path, or raises ``UnauthorizedError``."""
         self._marks = CameraMarks(settings.data_dir, cameras, is_kept=settings.has_auth)
         self.rate_limiter = AuthRateLimiter(clock)
         self._apply(settings)
@@ -127,6 +138,9 @@ class Authenticator:
         if rule is None:
             log.error("%s %s is refused: it is missing in web/auth/policy.py", request.method, match.route.resource)
             raise ForbiddenError("no client may use this route")
+        if rule.is_for_nodes:
+            request[SESSION] = self.sessions.of(NO_CREDENTIAL, self._require_node(request))
+            return None
         if rule.is_public:
             request[SESSION] = self.sessions.of(NO_CREDENTIAL, ANONYMOUS if self.is_enabled else UNRESTRICTED)
             return None
@@ -135,6 +149,13 @@ class Authenticator:
             return self._verify_request(request, rule, credential)
         request[SESSION], request[RULE] = self.sessions.of(credential, UNRESTRICTED), rule
         return None
+
+    def _require_node(self, request: web.Request) -> Grant:
+        """The grant of a request of another node. Raises ``UnauthorizedError``."""
+        token = request.headers.get(NODE_TOKEN)
+        if self.verify_node is None or token is None:
+            raise UnauthorizedError("this is for the other nodes of a cluster")
+        return node_grant(self.verify_node(token, request.method, request.raw_path.partition("?")[0]))
 
     async def _verify_request(self, request: web.Request, rule: Rule, credential: Credential) -> None:
         session = await self._open(credential, request.remote or "")

@@ -65,6 +65,12 @@ class Grant:
 UNRESTRICTED = Grant("anonymous", frozenset({Scope.ADMIN}))
 """Every client's grant while authentication is off."""
 
+
+def node_grant(name: str) -> Grant:
+    """That of another node of the cluster: what it asks for was allowed there. Limits do not apply to nodes."""
+    return Grant(f"node {name}", frozenset({Scope.ADMIN}))
+
+
 ANONYMOUS = Grant("anonymous", frozenset())
 """The grant of a request to a public route while authentication is on."""
 

@@ -60,7 +60,8 @@ recording, what is in its span. The token of any other URL opens that URL alone,
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A row of the table. ``is_public``: no token needed. Without a ``scope``, every valid token is accepted.
+    """A row of the table. ``is_public``: no token needed. ``is_for_nodes``: a token of a node of the cluster.
+    Without a ``scope``, every valid token is accepted.
 
     Without a ``family``, the route accepts no signed URL. With the query parameter ``archive_parameter``, unless it is
     ``now``, the same path shows a recording, and needs the scope ``archive``.
@@ -70,6 +71,7 @@ class Rule:
     cameras: CameraMatch = CameraMatch.NAMED
     family: Family | None = None
     is_public: bool = False
+    is_for_nodes: bool = False
     archive_parameter: str | None = None
 
     @property
@@ -108,6 +110,7 @@ NO_CAMERA_IN_PATH = OF_EVENT | {Family.EXPORT}
 
 
 PUBLIC = Rule(is_public=True)
+NODES = Rule(is_for_nodes=True)
 AUTHENTICATED = Rule()
 VIEW = Rule(Scope.VIEW)
 CONTROL = Rule(Scope.CONTROL)
@@ -130,6 +133,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/api/sign"): AUTHENTICATED,
     ("GET", "/api/status"): Rule(Scope.VIEW, CameraMatch.ANY),
     ("GET", "/metrics"): Rule(Scope.VIEW, CameraMatch.ALL),
+    ("GET", "/api/cluster/cameras/{camera}/relay"): NODES,
     ("GET", "/api/cameras"): Rule(Scope.VIEW, CameraMatch.ANY),
     ("GET", "/api/cameras/{camera}"): VIEW,
     ("POST", "/api/discover"): ADMIN,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.cluster.actions import Action, Own, Prepare, Renew, Request, Yield
 from gateway.cluster.coordinator import Coordinator
-from gateway.cluster.model import REQUEST_MAX_S, Node
+from gateway.cluster.model import REQUEST_MAX_S, Node, View
 from gateway.cluster.store import ask
 from gateway.config.field import split_commas
 from gateway.errors import LiveedgeError, SettingsError, StorageError
@@ -93,6 +93,12 @@ class Cluster:
         """Cameras whose owner has changed, in this order."""
         self._has_to_follow = asyncio.Event()
         self._revision: int | None = None
+        self._owners: dict[str, str | None] = {}
+        """The owner that the gateway was last told of, for each camera."""
+        self.on_view: Callable[[View], None] = lambda _: None
+        """Called with each view that is newer."""
+        self.keys: Mapping[str, str] = {}
+        """Random texts that all nodes share, by :class:`~gateway.cluster.model.KeyName`. Read by :meth:`open`."""
 
     # --- what others ask
 
@@ -106,8 +112,12 @@ class Cluster:
         """As :meth:`~gateway.cluster.coordinator.Coordinator.is_provisional`, now."""
         return self.coordinator.is_provisional(time.monotonic())
 
+    def captures(self, camera_id: str) -> bool:
+        """Whether this node captures a camera: it owns it, or the camera is handed over to it."""
+        return camera_id in self._captured
+
     def elsewhere(self, camera_id: str) -> str | None:
-        """See :data:`~gateway.camera.Elsewhere`."""
+        """Why this node does not capture a camera; ``None``: it does."""
         if camera_id in self._captured:
             return None
         view = self.coordinator.view
@@ -115,6 +125,10 @@ class Cluster:
         if owner is None or owner.id == self.coordinator.node.id:
             return "no node of the cluster captures it at present"
         return f"the node {owner.name} of the cluster captures it" + (f": use {owner.url}" if owner.url else "")
+
+    def epoch(self, camera_id: str) -> int:
+        """The highest epoch of a camera that this node knows."""
+        return self.coordinator.owned.get(camera_id) or self.coordinator.view.owner(camera_id).epoch
 
     def status(self) -> ClusterStatus:
         """The cluster, as this node knows it."""
@@ -151,6 +165,7 @@ class Cluster:
         try:
             for thread in self._threads:
                 thread.open()
+            self.keys = self._thread.now(self.store.keys)
             return self._thread.now(self.store.cameras)
         except StorageError as error:
             raise SettingsError(f"the cluster cannot be joined: {error}; see CLUSTER_URL") from None
@@ -298,7 +313,19 @@ class Cluster:
             if self.error is not None:
                 log.info("cluster: the database answers again")
             self.error = None
+            self._compare_owners()
         self._wake.set()
+
+    def _compare_owners(self) -> None:
+        """Tell the gateway of the cameras that another node owns than before: it relays them from there."""
+        view = self.coordinator.view
+        self.on_view(view)
+        owners = {camera_id: view.owner(camera_id).node_id for camera_id in view.cameras}
+        for camera_id, owner in owners.items():
+            if owner != self._owners.get(camera_id) and owner != self.coordinator.node.id:
+                self._to_follow[camera_id] = None
+                self._has_to_follow.set()
+        self._owners = owners
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a method of :attr:`store` in its thread. Raises :class:`~gateway.errors.UnavailableError`."""

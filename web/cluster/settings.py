@@ -1,6 +1,7 @@
 """The settings of a node of a cluster."""
 
 import socket
+from pathlib import Path
 from typing import ClassVar, Self
 
 from pydantic import model_validator
@@ -32,16 +33,24 @@ class ClusterSettings(SettingsGroup):
     )
     node_url: str | None = setting(
         None,
-        unset="other nodes tell the name alone",
+        unset="other nodes cannot reach this one",
         example="https://recorder-1.example",
         pattern=r"^https?://[^\s/?#@]+/?$",
-        help="where clients reach this node: the other nodes name it for the cameras that are captured here",
+        help="where clients and the other nodes reach this node. Without it, the others cannot show the cameras that"
+        " are captured here",
         applies=Applies.RESTART,
     )
     node_sites: CommaList = setting(
         [],
         example=["warehouse"],
         help="sites whose cameras this node can reach. A camera with `sites` is captured by a node of one of them only",
+        applies=Applies.RESTART,
+    )
+    node_tls_ca_file: Path | None = setting(
+        None,
+        unset="the system's",
+        example="/etc/liveedge/nodes-ca.pem",
+        help="certificates (PEM) that vouch for the other nodes, where their `NODE_URL` begins with `https:`",
         applies=Applies.RESTART,
     )
     node_weight: float = setting(

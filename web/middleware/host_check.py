@@ -1,8 +1,8 @@
 """HostCheck: refuse unknown names in the Host header while authentication is off.
 
 Without it, a web page could make its own name resolve to this gateway (DNS rebinding) and read every camera as if the
-gateway were part of its own site. It accepts addresses, names that nobody can register in the public DNS, ``HOST`` and
-``ALLOWED_HOSTS``.
+gateway were part of its own site. It accepts addresses, names that nobody can register in the public DNS, ``HOST``,
+``ALLOWED_HOSTS``, and the host of ``NODE_URL``.
 """
 
 from collections import Counter
@@ -33,6 +33,8 @@ class HostCheck:
         """Accept other names from now on."""
         self._is_enabled = not settings.has_auth
         self._hosts = frozenset(host.lower() for host in (*settings.allowed_hosts, settings.host))
+        if settings.node_url is not None:
+            self._hosts |= {host_name(urlsplit(settings.node_url).netloc).lower()}
 
     def check(self, request: web.Request) -> None:
         """Raises :class:`UnknownHostError`."""

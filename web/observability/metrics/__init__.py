@@ -79,7 +79,12 @@ class GatewayCollector(Collector):
         yield from webhook_metrics(self._webhooks)
         yield from mqtt_metrics(self._mqtt)
         yield from onvif_metrics(self._onvif)
-        yield from cluster_metrics(self._gateway.cluster, self._gateway.cluster_archive)
+        yield from cluster_metrics(
+            self._gateway.cluster,
+            self._gateway.cluster_archive,
+            self._gateway.relays,
+            self._gateway.relay_counters,
+        )
         yield from self._http.collect()
         yield from auth_metrics(self._authenticator)
         yield from process_metrics(self._gateway, self._lag)

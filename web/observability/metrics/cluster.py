@@ -5,13 +5,17 @@ from collections.abc import Iterable
 from prometheus_client.core import Metric
 
 from web.cluster.archive import ClusterArchive
+from web.cluster.relay_sender import RelayCounters
+from web.cluster.relays import Relays
 from web.cluster.service import Cluster
 from web.observability.metrics.families import counter, gauge, single
 
 
-def cluster_metrics(cluster: Cluster | None, archive: ClusterArchive | None) -> Iterable[Metric]:
+def cluster_metrics(
+    cluster: Cluster | None, archive: ClusterArchive | None, relays: Relays | None, sent: RelayCounters
+) -> Iterable[Metric]:
     """The families ``liveedge_cluster_…``; none where this gateway is alone."""
-    if cluster is None or archive is None:
+    if cluster is None or archive is None or relays is None:
         return
     status, index = cluster.status(), archive.index
     yield gauge("cluster_ready", "1 while the node takes new viewers, 0 while it drains", (), single(status.ready))
@@ -54,3 +58,13 @@ def cluster_metrics(cluster: Cluster | None, archive: ClusterArchive | None) -> 
         single(archive.uploads.dropped if archive.uploads is not None else 0),
     )
     yield counter("cluster_faults", "Errors inside this node that nobody expected", (), single(cluster.faults.count))
+    yield gauge(
+        "cluster_relays_received", "Streams of cameras from the nodes that capture them", (), single(relays.received)
+    )
+    yield gauge("cluster_relays_sent", "Streams of cameras to other nodes", (), single(sent.streams))
+    yield counter(
+        "cluster_relay_packets_dropped",
+        "Packets that other nodes did not get because they were slower",
+        (),
+        single(sent.dropped),
+    )

@@ -1,0 +1,49 @@
+"""What the nodes of a cluster ask of each other."""
+
+import contextlib
+
+from aiohttp import hdrs, web
+
+from gateway.camera_settings import RenditionName
+from gateway.capture.relay_protocol import MEDIA_TYPE
+from gateway.errors import ConflictError
+from web.api.describe import Parameter, describe
+from web.api.parameters import parse_rendition
+from web.cluster.relay_sender import RelaySender, tune
+from web.gateway import GATEWAY
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/api/cluster/cameras/{camera}/relay")
+@describe(
+    "Cluster",
+    {200: MEDIA_TYPE},
+    query={"rendition": Parameter("The stream of the camera", {"enum": ["main", "sub"]})},
+    errors=(400, 404, 409),
+)
+async def relay(request: web.Request) -> web.StreamResponse:
+    """The packets of a camera that this node captures, for another node of the cluster alone."""
+    gateway = request.app[GATEWAY]
+    camera = gateway.service.camera(request.match_info["camera"])
+    rendition = camera.rendition(parse_rendition(request) or RenditionName.MAIN)
+    cluster = gateway.cluster
+    if cluster is None or not cluster.captures(camera.id):
+        raise ConflictError("this node of the cluster does not capture the camera")
+    response = web.StreamResponse(headers={hdrs.CACHE_CONTROL: "no-store", "X-Accel-Buffering": "no"})
+    response.content_type = MEDIA_TYPE
+    transport = request.transport
+    tune(transport.get_extra_info("socket") if transport is not None else None)
+    await response.prepare(request)
+    if request.method == hdrs.METH_HEAD:
+        return response
+    sender = RelaySender(camera, rendition, lambda: cluster.captures(camera.id), gateway.relay_counters)
+    # Without an end by the other node, nobody watches the camera there any more.
+    with contextlib.suppress(ConnectionError):
+        await sender.send(
+            cluster.coordinator.node.name,
+            cluster.epoch(camera.id),
+            response.write,
+            lambda: transport is None or transport.is_closing(),
+        )
+    return response

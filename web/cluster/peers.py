@@ -1,0 +1,90 @@
+"""Peers: requests to the other nodes of a cluster, over their ordinary HTTP ports.
+
+Rules:
+
+1. A node is reached at its ``NODE_URL``. What is sent there proves by a token of :mod:`web.cluster.tokens` that it
+   comes from a node. TLS is verified by the system's certificates, or those of ``NODE_TLS_CA_FILE``.
+2. A node whose lease has expired is still asked for the cameras that nobody has taken from it: it may have lost the
+   database alone.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import aiohttp
+from yarl import URL
+
+from gateway.cluster.model import Node, View
+from web.auth.authenticator import NODE_TOKEN
+from web.cluster.tokens import NodeTokens
+
+CONNECT_S = 3.0
+"""A node that is there accepts a connection at once. One that is not must not hold up the next attempt."""
+
+REMEMBERED_MAX = 1024
+"""Nodes whose URL is remembered after their lease has expired; the oldest is forgotten."""
+
+
+class Peers:
+    """See the module. Lives on the event loop."""
+
+    def __init__(self, tokens: NodeTokens, ca_file: Path | None = None) -> None:
+        self._tokens = tokens
+        self._ca_file = ca_file
+        self._session: aiohttp.ClientSession | None = None
+        self._known: dict[str, Node] = {}
+
+    async def close(self) -> None:
+        """End all requests."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def seen(self, view: View) -> None:
+        """Remember the nodes of a view (rule 2)."""
+        for node_id, node in view.nodes.items():
+            self._known.pop(node_id, None)
+            self._known[node_id] = node
+        while len(self._known) > REMEMBERED_MAX:
+            del self._known[next(iter(self._known))]
+
+    def node(self, node_id: str | None) -> Node | None:
+        """A node that is alive or was."""
+        return self._known.get(node_id or "")
+
+    @asynccontextmanager
+    async def request(
+        self,
+        node: Node,
+        method: str,
+        path: str,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A request to another node. ``path`` and ``query`` are encoded. ``timeout_s`` is for all of it.
+
+        Raises ``aiohttp.ClientError``, ``OSError`` and ``TimeoutError``.
+        """
+        url = URL(f"{node.url}{path}" + (f"?{query}" if query else ""), encoded=True)
+        fields = {**(headers or {}), NODE_TOKEN: self._tokens.sign(method, path)}
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
+        session = self._session = self._session or self._new_session()
+        async with session.request(
+            method, url, headers=fields, data=body, timeout=timeout, allow_redirects=False
+        ) as answer:
+            yield answer
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        context = ssl.create_default_context(cafile=self._ca_file)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=context),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers={"User-Agent": f"liveedge/{version('liveedge')}"},
+            skip_auto_headers=("Accept-Encoding",),
+        )
