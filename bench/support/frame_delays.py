@@ -87,7 +87,7 @@ class FrameDelays:
         """
         stats = {viewer_id: viewer.stats() for viewer_id, viewer in self.server.viewers.items()}
         behind = {viewer_id: item.replays + item.frames_dropped for viewer_id, item in stats.items()}
-        frames = [times for times in list(self._frames.values())[:-1] if times.sent_s]
+        frames = [(key, times) for key, times in list(self._frames.items())[:-1] if times.sent_s]
         result = {
             "frames": [
                 {
@@ -96,8 +96,9 @@ class FrameDelays:
                     "cpu_ms": (times.sent_cpu_s - times.published_cpu_s) * 1000,
                     "is_keyframe": times.is_keyframe,
                     "camera": times.camera_id,
+                    "captured_at_90k": key,
                 }
-                for times in frames
+                for key, times in frames
             ],
             "behind": sum(count - self._behind.get(viewer_id, 0) for viewer_id, count in behind.items()),
         }

@@ -46,6 +46,7 @@ TAGS = {
     "webhooks": "Messages to other programs' HTTP servers",
     "pictures": "JPEG and MJPEG",
     "access": "Permissions and signed URLs",
+    "cluster": "What the nodes of a cluster ask of each other",
     "machines": "Health, metrics and API documents",
     "page": "The web page and its files",
 }
@@ -122,7 +123,9 @@ def _operation(method: str, path: str, handler: object, description: Description
     rule = ROUTES.get((method, path))
     access = ""
     security: list[dict[str, list[str]]] = []
-    if rule is not None and not rule.is_public:
+    if rule is not None and rule.is_for_nodes:
+        access = "Needs the key that the nodes of a cluster share."
+    elif rule is not None and not rule.is_public:
         if rule.scope is not None:
             access = f"Needs the scope `{rule.scope.value}`" + (
                 " for every camera." if rule.cameras is CameraMatch.ALL else "."

@@ -72,7 +72,7 @@ def test_public_routes_only_read_and_admin_needs_all_cameras() -> None:
             assert method in ("GET", "OPTIONS") or path == "/socket.io/", path
         if rule.scope is Scope.ADMIN:
             assert rule.cameras is CameraMatch.ALL
-        if "{camera}" in path and not rule.is_public:
+        if "{camera}" in path and not (rule.is_public or rule.is_for_nodes):
             assert rule.scope is not None, path
 
 
@@ -112,6 +112,9 @@ async def test_the_wrong_camera_is_refused_whether_it_exists_or_not(auth_client:
 
 async def test_a_token_with_the_scope_is_accepted(auth_client: Client) -> None:
     for method, path, rule in GUARDED:
+        if rule.is_for_nodes:
+            assert (await status_of(auth_client, method, path, ADMIN_TOKEN))[0] == 401
+            continue
         token = TOKENS[rule.scope] if rule.scope is not None else TOKENS[Scope.VIEW]
         if (rule.scope, rule.cameras) == (Scope.VIEW, CameraMatch.ALL):
             token = "may-view-everything"

@@ -85,7 +85,7 @@ async def never_answering_server(auth: Authenticator) -> AsyncIterator[tuple[Cli
     app = web.Application(middlewares=[admission.middleware], handler_args={"handler_cancellation": True})
     app.on_response_prepare.append(note_response_started)
     for (method, path), rule in ROUTES.items():
-        if method == "GET" and not rule.is_public:
+        if method == "GET" and not (rule.is_public or rule.is_for_nodes):
             app.router.add_get(path, wait)
     auth.start()
     try:
@@ -98,7 +98,7 @@ async def never_answering_server(auth: Authenticator) -> AsyncIterator[tuple[Cli
 WAITING = [
     path
     for (method, path), rule in ROUTES.items()
-    if method == "GET" and not rule.is_public and rule.scope is not Scope.ADMIN
+    if method == "GET" and not (rule.is_public or rule.is_for_nodes) and rule.scope is not Scope.ADMIN
 ]
 """Without those for administrators: the token that is revoked has no right to them."""
 

@@ -17,7 +17,7 @@ routes = web.RouteTableDef()
 
 @routes.get("/api/cluster/cameras/{camera}/relay")
 @describe(
-    "Cluster",
+    "cluster",
     {200: MEDIA_TYPE},
     query={"rendition": Parameter("The stream of the camera", {"enum": ["main", "sub"]})},
     errors=(400, 404, 409),
