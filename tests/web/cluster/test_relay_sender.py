@@ -156,7 +156,7 @@ async def test_why_the_owner_has_no_video_is_told_at_the_node(nodes: TwoNodes) -
     nodes.engine().fail()
     await eventually(lambda: nodes.runs() == 2, "the owner tries again")
     nodes.engine().fail()
-    await eventually(lambda: nodes.camera.status().error_message == "the camera is gone", "it is told")
+    await eventually(lambda: nodes.camera.status().error_message == "the camera is gone", "the status says so")
 
 
 async def test_viewers_go_on_when_this_node_is_the_owner_now(nodes: TwoNodes) -> None:
@@ -188,7 +188,8 @@ async def test_viewers_wait_while_nobody_captures_the_camera(nodes: TwoNodes) ->
     nodes.owner_id = None
     nodes.engine().send()  # the owner finds that it is none any more
     await eventually(
-        lambda: nodes.camera.status().error_message == "no node of the cluster captures it at present", "it is told"
+        lambda: nodes.camera.status().error_message == "no node of the cluster captures it at present",
+        "the status says so",
     )
     nodes.owner_id = "owner"
     await nodes.camera.owner_changed()
