@@ -16,6 +16,7 @@ from tests.support.ems import Ems
 from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
 from tests.support.postgres import postgres_server
+from tests.support.rtsp import free_port
 from web.cluster.messaging import ROLE
 
 pytestmark = pytest.mark.integration
@@ -42,6 +43,7 @@ async def test_one_node_speaks_to_the_ems_for_all_and_another_goes_on(tmp_path: 
         for name in NAMES:
             (folder := tmp_path / name).mkdir()
             settings = {"CLUSTER_URL": server.url, "NODE_NAME": name, "SOCKETIO_SERVER_URL": ems.url}
+            settings |= {"PORT": str(port := free_port()), "NODE_URL": f"http://127.0.0.1:{port}"}
             nodes[name] = await asyncio.to_thread(
                 stack.enter_context, GatewayProcess(folder, CONNECTION_RETRY_DELAY=0.1, **settings)
             )
@@ -97,6 +99,9 @@ async def test_one_node_speaks_to_the_ems_for_all_and_another_goes_on(tmp_path: 
 
         await ems.emit("capture_start_request", {"client_id": "desk", "camera_id": CAMERAS[speaker]})
         await ems.expect("video_frame_from_service", lambda data: data["metadata"]["camera_id"] == CAMERAS[speaker])
+        # Frames of the other node's camera are relayed.
+        await ems.emit("capture_start_request", {"client_id": "desk", "camera_id": CAMERAS[other]})
+        await ems.expect("video_frame_from_service", lambda data: data["metadata"]["camera_id"] == CAMERAS[other])
         assert ems.count("connect") == 1
         await eventually(lambda: asyncio.to_thread(is_kept, server.url, b"desk"), "the request is in the database")
         nodes[speaker].kill()
@@ -117,9 +122,10 @@ async def test_one_node_speaks_to_the_ems_for_all_and_another_goes_on(tmp_path: 
         )
         assert await speakers_of(nodes[other]) == other
         assert ems.count("connect") == 2
-        stopped = {"client_id": "desk", "camera_id": CAMERAS[speaker]}
-        await ems.emit("capture_stop_request", stopped)
-        await ems.expect("capture_status_response", lambda data: data.get("client_id") == "desk", after=len(ems.seen))
+        for camera_id in CAMERAS.values():
+            at = len(ems.seen)
+            await ems.emit("capture_stop_request", {"client_id": "desk", "camera_id": camera_id})
+            await ems.expect("capture_status_response", lambda data: data.get("client_id") == "desk", after=at)
 
 
 def is_active(camera_id: str, status: Any) -> bool:
