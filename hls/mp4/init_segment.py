@@ -6,7 +6,8 @@ The bytes before ``moov`` change when a file is closed; see :mod:`hls.archive.sc
 import hashlib
 from dataclasses import dataclass
 
-from hls.mp4.boxes import BOX_HEADER, box, find_box, full_box, parse_boxes
+from hls.mp4.boxes import BOX_HEADER, Box, box, find_box, full_box, parse_boxes
+from hls.mp4.fragments import AUDIO_TRACK_ID
 
 _LARGE_SIZE_BYTES = 16
 """Header of a box with a 64-bit size (ISO/IEC 14496-12 §4.2)."""
@@ -126,3 +127,33 @@ def read_tracks(init: bytes) -> dict[int, InitTrack]:
 def _after_times(data: bytes, content: int) -> int:
     at = content + 4 + (16 if data[content] == 1 else 8)
     return int.from_bytes(data[at : at + 4], "big")
+
+
+def video_init(init: bytes) -> bytes:
+    """An init segment (``ftyp`` and ``moov``) without its track of sound: for media that have none."""
+    moov = find_box(init, b"moov")
+    if moov is None:
+        return init
+    kept = b""
+    for child in parse_boxes(init, moov.content, moov.end):
+        if child.kind == b"mvex":
+            extends = [each for each in parse_boxes(init, child.content, child.end) if not _is_of_sound(init, each)]
+            kept += box(b"mvex", *(init[each.offset : each.end] for each in extends))
+        elif not _is_of_sound(init, child):
+            kept += init[child.offset : child.end]
+    return init[: moov.offset] + box(b"moov", kept) + init[moov.end :]
+
+
+def _is_of_sound(init: bytes, of: Box) -> bool:
+    """Whether a ``trak`` or ``trex`` is that of the sound (ISO/IEC 14496-12 §8.3.2, §8.8.3)."""
+    if of.kind == b"trex":
+        at = of.content + 4
+    elif of.kind == b"trak":
+        tkhd = next((each for each in parse_boxes(init, of.content, of.end) if each.kind == b"tkhd"), None)
+        if tkhd is None:
+            return False
+        # track_ID follows version, flags and two times of 32 bits, or of 64 with version 1.
+        at = tkhd.content + (20 if init[tkhd.content] == 1 else 12)
+    else:
+        return False
+    return int.from_bytes(init[at : at + 4], "big") == AUDIO_TRACK_ID

@@ -28,11 +28,12 @@ from hls.archive.segment import Segment, SegmentState, SegmentWithFragments, seg
 from hls.archive.segment_files import read_init
 from hls.archive.service import Archive
 from hls.mp4.init_segment import init_id as id_of_init
-from hls.mp4.init_segment import shared_init
+from hls.mp4.init_segment import shared_init, video_init
 from hls.mp4.silence import Silence
 from hls.playback import dvr
 from hls.playback.clip import CLIP_MAX_S, make_clip
 from hls.playback.composite_file import CompositeFile, Slice, growing_file, segment_file, whole_file
+from hls.playback.keyframes import KeyframePlaylists, keyframe_fragment
 from hls.playback.playlists import PlaylistRequest, Playlists
 from hls.playback.replay import make_thumbnail, replay_jpeg
 from hls.playback.segment_finder import SegmentFinder
@@ -71,6 +72,7 @@ class ArchiveReader:
         self._clock = clock
         self._decoders = ThreadPoolExecutor(DECODER_THREADS, thread_name_prefix="archive-decode")
         self._playlists = Playlists(archive, clock)
+        self._keyframes = KeyframePlaylists(archive, clock)
         self._open: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         """Requests refused because too many were open, by kind: one of :data:`KINDS`."""
@@ -83,6 +85,27 @@ class ArchiveReader:
         """The recording as an HLS playlist: :meth:`hls.playback.playlists.Playlists.playlist`."""
         with self._limited("playlists", PLAYLISTS_MAX):
             return await self._playlists.playlist(request, base)
+
+    async def iframes(
+        self,
+        camera_id: str,
+        start_90k: int | None,
+        end_90k: int | None,
+        interval_90k: int,
+        rendition: RenditionName | None,
+        prefer: RenditionName,
+        base: str,
+    ) -> str:
+        """An I-frame playlist: :meth:`hls.playback.keyframes.KeyframePlaylists.playlist`."""
+        with self._limited("playlists", PLAYLISTS_MAX):
+            return await self._keyframes.playlist(camera_id, start_90k, end_90k, interval_90k, rendition, prefer, base)
+
+    async def keyframe(self, whole: SegmentWithFragments, offset: int, lasts_90k: int) -> CompositeFile:
+        """A keyframe as media of its own: :func:`hls.playback.keyframes.keyframe_fragment`."""
+        segment, fragments = whole
+        with self.segments.pin(segment):
+            data = await self._read(keyframe_fragment, self._files, segment, fragments, offset, lasts_90k)
+        return CompositeFile(data, [], f'"{segment.name}-{offset:x}-{lasts_90k:x}"')
 
     async def byte_range(
         self, segment: Segment, fragments: Sequence[Fragment], start_90k: int, end_90k: int | None
@@ -103,11 +126,13 @@ class ArchiveReader:
         start_90k: int | None = None,
         end_90k: int | None = None,
         silence: Silence | None = None,
+        *,
+        video_only: bool = False,
     ) -> bytes:
         """The init segment of all files with the same tracks, named by :attr:`Segment.init_id`.
 
         With a span, only if a file that overlaps it has that one. With ``silence``, it has a track of it, if it has
-        none of sound. Raises :class:`~gateway.errors.NotFoundError`.
+        none of sound; with ``video_only`` none but the picture's. Raises :class:`~gateway.errors.NotFoundError`.
         """
         segment = next(
             (
@@ -129,6 +154,8 @@ class ArchiveReader:
         if segment.state is SegmentState.GROWING and id_of_init(data) != init_id:
             raise NotFoundError(f"the recording has another init segment since its sound began: not {init_id[:16]!r}")
         shared = shared_init(data)
+        if video_only:
+            return video_init(shared)
         return silence.init(shared) if silence is not None and segment.audio_codec is None else shared
 
     @contextlib.asynccontextmanager

@@ -1,12 +1,20 @@
 """Moments of recordings on the page, in a real Chromium: links, the calendar, and several cameras on one clock."""
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, Page
 
+from gateway.clock import CLOCK_RATE
+from hls.archive.recording import SequenceNumbers
 from tests.support.gateway_process import GatewayProcess
-from tests.support.player import TIMEOUT_MS
-from tests.support.two_hours import HOUR_S
+from tests.support.player import TIMEOUT_MS, cameras, plays
+from tests.support.recording import index_of, record
+from tests.support.sources.encoded import EncoderSettings
+from tests.support.two_hours import GREYS, HOUR_S, repeated
 
 
 async def plays_from(page: Page, time_s: float) -> None:
@@ -39,12 +47,12 @@ async def test_a_link_and_the_calendar_lead_to_a_moment(
     day = datetime.fromtimestamp(seoul_s, UTC)
     await dialog.locator(f'[data-day="{day:%Y-%m-%d}"].recorded').click(timeout=TIMEOUT_MS)
     assert await dialog.locator(".recorded").count() <= 2, "only the days of the recordings are marked"
-    time = dialog.get_by_label("Time")
-    await time.fill("14:75")
-    await time.press("Enter")
+    entry = dialog.get_by_label("Time")
+    await entry.fill("14:75")
+    await entry.press("Enter")
     await dialog.get_by_text("Write a time like").wait_for()
-    await time.fill(f"{day:%H%M%S}")
-    await time.press("Enter")
+    await entry.fill(f"{day:%H%M%S}")
+    await entry.press("Enter")
     await dialog.wait_for(state="detached")
     await plays_from(page, start_s + 1800)
     await page.get_by_role("button", name="Copy a link to this moment").click()
@@ -55,3 +63,132 @@ async def test_a_link_and_the_calendar_lead_to_a_moment(
     other = await browser.new_page()
     await other.goto(shared)
     await plays_from(other, start_s + 1800)
+
+
+FPS = 20
+"""A frame of each grey lasts 50 ms; the greys begin anew every 10 s."""
+
+SHOWN = """
+() => {
+  // The number of the frame that each tile shows, of 200; null where it shows none. All are read at one moment.
+  const numberOf = (tile) => {
+    const video = tile.querySelector(".followed:not(.none) video.shown");
+    if (!video || !tile.querySelector(".gap").hidden) return null;
+    const context = new OffscreenCanvas(16, 16).getContext("2d");
+    context.drawImage(video, 0, 0, 16, 16);
+    return Math.round((context.getImageData(8, 8, 1, 1).data[0] * 219) / 255 + 16 - 20);
+  };
+  return [...document.querySelectorAll(".together .tile")].map(numberOf);
+}
+"""
+
+
+def apart_ms(numbers: list[int]) -> float:
+    """How far the pictures of several cameras are apart, as far as their greys tell: up to 5 s."""
+    return max(min((one - two) % GREYS, (two - one) % GREYS) * 1000 / FPS for one in numbers for two in numbers)
+
+
+@pytest.fixture
+def three_cameras(gateways: Callable[..., GatewayProcess], tmp_path: Path) -> tuple[GatewayProcess, int]:
+    """``door`` and ``yard`` were recorded for 300 s, ``gate`` not from second 100 to 160; and the start, Unix s."""
+    start_s = int(time.time()) // 60 * 60 - 1200
+    cameras(tmp_path, "door", "gate", "yard", extra='record = "never"\n')
+    what = EncoderSettings(fps=FPS, gop=FPS)
+    recordings = []
+    for camera, spans in (("door", [(0, 300)]), ("gate", [(0, 100), (160, 300)]), ("yard", [(0, 300)])):
+        numbers = SequenceNumbers()
+        for run, (first_s, last_s) in enumerate(spans, 1):
+            packets = repeated(what, (start_s + first_s) * CLOCK_RATE, last_s - first_s, run)
+            recordings += record(tmp_path / "data", packets, camera, 120, numbers)
+    index_of(tmp_path / "data", recordings).close()
+    return gateways(), start_s
+
+
+async def shown(page: Page) -> list[int | None]:
+    return list(await page.evaluate(SHOWN))
+
+
+async def together(page: Page, count: int) -> None:
+    """Wait until so many tiles show pictures of one moment, as well as their frames allow."""
+    numbers: list[int | None] = []
+    for _ in range(TIMEOUT_MS // 100):
+        numbers = await shown(page)
+        has = [number for number in numbers if number is not None]
+        if len(has) == count and apart_ms(has) <= 50:
+            return
+        await page.wait_for_timeout(100)
+    raise AssertionError(f"not of one moment: {numbers}")
+
+
+async def moment_is(page: Page, least_s: float, most_s: float) -> None:
+    """Wait until the first tile's picture is of a time, Unix s, as its link says."""
+    await page.wait_for_function(
+        """([least, most]) => {
+          const link = document.querySelector(".together .tile a.open");
+          const time = Date.parse(new URLSearchParams(link?.hash.split("?")[1]).get("t")) / 1000;
+          return time >= least && time <= most;
+        }""",
+        arg=[least_s, most_s],
+        timeout=TIMEOUT_MS,
+    )
+
+
+async def test_three_cameras_on_one_clock(three_cameras: tuple[GatewayProcess, int], page: Page) -> None:
+    gateway, start_s = three_cameras
+    moment = datetime.fromtimestamp(start_s + 40, UTC).isoformat().replace("+00:00", "Z")
+    await page.goto(f"{gateway.url}/#/playback?cameras=door,gate,yard&t={moment}")
+    # At 1x: once they play, the pictures of every look are of one moment.
+    await together(page, 3)
+    await moment_is(page, start_s + 42, start_s + 70)
+    looks = []
+    for _ in range(20):
+        looks.append([number for number in await shown(page) if number is not None])
+        await page.wait_for_timeout(100)
+    assert {len(look) for look in looks} == {3}
+    assert len({look[0] for look in looks}) > 5, "they play"
+    distances = sorted(apart_ms(look) for look in looks)
+    # A look may catch one video just before, and the next one just after it has changed its frame.
+    assert distances[len(distances) // 2] <= 50, distances
+    assert distances[-3] <= 100, distances
+
+    # Paused: exactly one moment, and so after steps.
+    await page.keyboard.press(" ")
+    await page.get_by_role("button", name="Play", exact=True).wait_for()
+    await together(page, 3)
+    before = (await shown(page))[0]
+    assert before is not None
+    for _ in range(3):
+        await page.keyboard.press(".")
+    await page.wait_for_function(
+        f"(number) => ({SHOWN})().every((each) => each === number)", arg=(before + 3) % GREYS, timeout=TIMEOUT_MS
+    )
+
+    # A scrub into the gap of one camera: its tile says so, and says when it goes on.
+    slider = page.get_by_role("slider")
+    await page.evaluate("(hash) => (location.hash = hash)", f"#/playback?cameras=door,gate,yard&t={start_s + 110}")
+    gap = page.locator('[data-camera="gate"] .gap')
+    await gap.get_by_text("nothing recorded · next recording at").wait_for(timeout=TIMEOUT_MS)
+    await together(page, 2)
+    # The clock runs on over the gap, and its camera joins in when it goes on.
+    await page.get_by_label("Speed").select_option("4")
+    await moment_is(page, start_s + 162, start_s + 300)
+    await gap.wait_for(state="hidden", timeout=TIMEOUT_MS)
+    await page.get_by_label("Speed").select_option("1")
+    await together(page, 3)
+
+    # 16x, by keyframes alone.
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    await page.evaluate("(hash) => (location.hash = hash)", f"#/playback?cameras=door,gate,yard&t={start_s + 5}")
+    await together(page, 3)
+    requests.clear()
+    await page.get_by_label("Speed").select_option("16")
+    await moment_is(page, start_s + 90, start_s + 300)
+    assert sum("iframes.m3u8" in url for url in requests) == 3
+    assert any("keyframe=" in url for url in requests)
+    # The timeline scrubs all of them, and live is live for all.
+    box = await slider.bounding_box()
+    assert box is not None
+    await page.get_by_role("button", name="Live", exact=True).click()
+    for camera in ("door", "gate", "yard"):
+        await plays(page, "webrtc", f'[data-camera="{camera}"] live-edge-player')

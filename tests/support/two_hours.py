@@ -27,12 +27,13 @@ def two_hours_of(folder: Path, what: EncoderSettings = SLOW) -> int:
     data = folder / "data"
     wholes = []
     for hour in (0, 2):
-        wholes += record(data, _hour(what, (start_s + hour * HOUR_S) * CLOCK_RATE, run=1 + hour))
+        wholes += record(data, repeated(what, (start_s + hour * HOUR_S) * CLOCK_RATE, HOUR_S, run=1 + hour))
     index_of(data, wholes).close()
     return start_s
 
 
-def _hour(what: EncoderSettings, start_90k: int, run: int) -> list[Packet]:
+def repeated(what: EncoderSettings, start_90k: int, seconds: int, run: int = 1) -> list[Packet]:
+    """So many seconds of a camera. The greys begin anew after :data:`GREYS` frames."""
     round_90k = GREYS * CLOCK_RATE // what.fps
     packets = encode(replace(what, seconds=GREYS / what.fps), start_90k, run)
     return [
@@ -42,6 +43,6 @@ def _hour(what: EncoderSettings, start_90k: int, run: int) -> list[Packet]:
             dts_90k=packet.dts_90k + later_90k,
             captured_at_90k=packet.captured_at_90k + later_90k,
         )
-        for later_90k in range(0, HOUR_S * CLOCK_RATE, round_90k)
+        for later_90k in range(0, seconds * CLOCK_RATE, round_90k)
         for packet in packets
     ]

@@ -176,6 +176,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/hls/{camera}/sub/live.m3u8"): Rule(Scope.VIEW, family=Family.LIVE),
     ("GET", "/hls/{camera}/sub/{name}"): Rule(Scope.VIEW, family=Family.LIVE_MEDIA),
     ("GET", "/hls/{camera}/dvr.m3u8"): Rule(Scope.ARCHIVE, family=Family.DVR),
+    ("GET", "/hls/{camera}/iframes.m3u8"): Rule(Scope.ARCHIVE, family=Family.DVR),
     ("GET", "/snapshot/{camera}.jpg"): Rule(Scope.VIEW, family=Family.SNAPSHOT, archive_parameter="at"),
     ("GET", "/mjpeg/{camera}"): Rule(Scope.VIEW, family=Family.MJPEG, archive_parameter="at"),
     ("GET", "/api/cameras/{camera}/recordings"): ARCHIVE,

@@ -33,7 +33,8 @@ NAMES = {
     "webhook": "0",
     "wall": "nowhere",
 }
-QUERIES = {"/hls/{camera}/dvr.m3u8": "?start=100&end=200", "/api/cameras/{camera}/clip.mp4": "?start=100&end=200"}
+WITH_SPAN = ("/hls/{camera}/dvr.m3u8", "/hls/{camera}/iframes.m3u8", "/api/cameras/{camera}/clip.mp4")
+QUERIES = dict.fromkeys(WITH_SPAN, "?start=100&end=200")
 
 
 def address(path: str) -> str:

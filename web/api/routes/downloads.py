@@ -4,6 +4,7 @@ A file can be downloaded while it grows. The answer is the whole fragments that 
 a valid fragmented MP4 of known length.
 """
 
+import re
 from dataclasses import replace
 
 from aiohttp import hdrs, web
@@ -33,6 +34,8 @@ NOT_STORED = "no-store"
 """Caching of a file that grows. A browser that has stored a range of it asks for the next one with If-Range. The entity
 tag is another one by then, so the answer is the whole file (RFC 9110 §13.1.5), and hls.js takes it for the range."""
 
+_KEYFRAME = re.compile(r"(\d{1,15})-(\d{1,12})", re.ASCII)
+
 NOTHING_IN_SPAN = "this token opens a span of the recording, and this file has nothing of it"
 
 
@@ -49,7 +52,11 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
 @describe(
     "archive",
     {200: "video/mp4", 206: "video/mp4", 304: None},
-    query={**SILENCE, "part": Parameter("One HLS segment of the file, with silence: as a playlist has it")},
+    query={
+        **SILENCE,
+        "part": Parameter("One HLS segment of the file, with silence: as a playlist has it"),
+        "keyframe": Parameter("One keyframe of the file as media of its own: as an I-frame playlist has it"),
+    },
     headers={"Range": RANGE},
     errors=(400, 404, 416),
 )
@@ -62,6 +69,8 @@ async def download(request: web.Request) -> web.StreamResponse:
     whole = segment, fragments = await reader.segments.find(request.match_info["camera"], segment_id(request))
     if (silence := silence_of(request)) is not None:
         return await _part_with_silence(request, whole, silence)
+    if "keyframe" in request.query:
+        return await _keyframe(request, whole)
     window = None
     if (span := span_of(request)) is not None:
         window = await reader.byte_range(segment, fragments, span.start_90k, span.end_90k)
@@ -89,6 +98,21 @@ async def _part_with_silence(request: web.Request, whole: SegmentWithFragments, 
             if window is None or not window[0] <= part.offset < window[1]:
                 raise ForbiddenError(NOTHING_IN_SPAN)
         return await send_file(request, file, {hdrs.CACHE_CONTROL: "no-cache"})
+
+
+async def _keyframe(request: web.Request, whole: SegmentWithFragments) -> web.StreamResponse:
+    """One keyframe, which lasts as long as the playlist says. Its bytes do not change, also while the file grows."""
+    match = _KEYFRAME.fullmatch(request.query["keyframe"])
+    if match is None:
+        raise BadRequestError("keyframe: take the URL from the playlist, as it is")
+    offset, lasts_90k = int(match[1]), int(match[2])
+    reader = request.app[GATEWAY].archive_reader
+    if (span := span_of(request)) is not None:
+        window = await reader.byte_range(*whole, span.start_90k, span.end_90k)
+        if window is None or not window[0] <= offset < window[1]:
+            raise ForbiddenError(NOTHING_IN_SPAN)
+    file = await reader.keyframe(whole, offset, lasts_90k)
+    return await send_file(request, file, {hdrs.CACHE_CONTROL: "no-cache"})
 
 
 @routes.get("/api/cameras/{camera}/clip.mp4")

@@ -21,6 +21,7 @@ CONNECTION_REASONS = ("connections", "header_timeout", "evicted")
 HLS_KINDS = {
     "/hls/{camera}/index.m3u8": "multivariant",
     "/hls/{camera}/dvr.m3u8": "dvr",
+    "/hls/{camera}/iframes.m3u8": "iframes",
     "/hls/{camera}/{name}": "media",
     "/hls/{camera}/sub/{name}": "media",
 }

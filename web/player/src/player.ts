@@ -2,4 +2,10 @@
 
 import "./served-by.ts";
 
+/** The recording of a camera that follows a clock, for the gateway's own page. Its code is loaded when it is first needed. */
+export async function loadFollowedRecording() {
+  return (await import("./followed-recording.ts")).FollowedRecording;
+}
+
+export type { FollowedRecording } from "./followed-recording.ts";
 export * from "./index.ts";

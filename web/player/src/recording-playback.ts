@@ -7,11 +7,13 @@
 // 3. Playback that passes the end of the recordings becomes live.
 // 4. The stream that is pinned, or that fitted live, is played, and the other one where that was not recorded, or is gone
 //    by its age.
-// 5. While a window is loading, a seek only changes the requested time. Scrubbing over a year loads one window at a time.
+// 5. Above four times the speed, keyframes alone are played.
+// 6. While a window is loading, a seek only changes the requested time. Scrubbing over a year loads one window at a time.
 
 import type { Api } from "./core/api.ts";
 import { type Language, translate } from "./core/i18n.ts";
 import type { Rendition } from "./core/rendition.ts";
+import { keyframeInterval } from "./core/shared-clock.ts";
 import type { StatusText } from "./core/status-text.ts";
 import { FrameStepper } from "./frame-stepper.ts";
 import type { SegmentPage } from "./generated/api.ts";
@@ -20,6 +22,7 @@ import { createVideo, play, type TransportStats, watchFrames } from "./transport
 
 const BEFORE_MS = 10 * 60_000;
 const WINDOW_MS = 30 * 60_000;
+const BUFFER_S = 20;
 /** The newest segment may lack so much: it is not yet on disk. */
 const UNWRITTEN_MS = 8000;
 /** Playback that ends this close to now is at the live edge. */
@@ -44,6 +47,10 @@ export class RecordingPlayback {
   private notRecorded: number | null = null;
   private isLoading = false;
   private bytes = 0;
+  /** Rule 5: the seconds between two keyframes; null for all frames. */
+  private keyframesEvery: number | null = null;
+  /** A window that is loaded begins paused. */
+  private beginsPaused = false;
 
   constructor(
     private readonly api: Api,
@@ -66,12 +73,27 @@ export class RecordingPlayback {
 
   /** Capture time of the frame on the screen, ms since the Unix epoch. */
   get captureTime(): number | null {
-    return this.requested ?? this.hls?.playingDate?.getTime() ?? null;
+    if (this.requested !== null) return this.requested;
+    const time = this.hls?.playingDate?.getTime() ?? null;
+    if (time === null || this.keyframesEvery === null) return time;
+    // A keyframe stays until the next one.
+    const position = this.surface.currentTime;
+    const shown = this.fragments.find(({ start, duration }) => position >= start && position < start + duration);
+    return shown?.programDateTime ?? time;
   }
 
   set playbackRate(rate: number) {
     // A video resets its rate to the default with each window that is loaded: set the default too.
     this.surface.defaultPlaybackRate = this.surface.playbackRate = rate;
+    const keyframesEvery = keyframeInterval(rate);
+    if (keyframesEvery === this.keyframesEvery) return;
+    const time = this.captureTime;
+    this.keyframesEvery = keyframesEvery;
+    if (time === null) return;
+    this.beginsPaused = this.surface.paused;
+    // If a window is loading, its playlist is not the right one any more.
+    this.requested = time;
+    this.load(time);
   }
 
   play(): void {
@@ -131,11 +153,12 @@ export class RecordingPlayback {
       end: new Date(end > Date.now() - UNWRITTEN_MS ? Date.now() : end).toISOString(),
       prefer: this.rendition(),
     });
+    if (this.keyframesEvery !== null) query.set("interval", String(this.keyframesEvery));
     const { api } = this;
     const hls = new Hls({
       autoStartLoad: false,
       backBufferLength: 60,
-      maxBufferLength: 20,
+      maxBufferLength: BUFFER_S * Math.max(1, this.surface.playbackRate),
       ...(api.token
         ? { xhrSetup: (xhr: XMLHttpRequest) => xhr.setRequestHeader("Authorization", `Bearer ${api.token}`) }
         : {}),
@@ -154,7 +177,8 @@ export class RecordingPlayback {
       this.bytes += frag.stats.loaded;
     });
     hls.attachMedia(this.surface);
-    hls.loadSource(api.url(`/hls/${this.camera}/dvr.m3u8?${query}`));
+    const name = this.keyframesEvery === null ? "dvr" : "iframes";
+    hls.loadSource(api.url(`/hls/${this.camera}/${name}.m3u8?${query}`));
   }
 
   /** The playlist is loaded, and no segment yet. Start with that of the requested time. */
@@ -172,7 +196,9 @@ export class RecordingPlayback {
     }
     hls.startLoad(position);
     this.surface.currentTime = position;
-    this.play();
+    if (this.beginsPaused) this.pause();
+    else this.play();
+    this.beginsPaused = false;
   }
 
   /** Nothing was recorded from a time to the end of its window: seek to the next recording. */
@@ -215,7 +241,11 @@ export class RecordingPlayback {
   /** Position of a time in the video, or of the next recording in the window; null outside the window. */
   private positionOf(time: number): number | null {
     if (!this.isInWindow(time)) return null;
-    return positionIn(this.hls?.levels[0]?.details?.fragments ?? [], time);
+    return positionIn(this.fragments, time);
+  }
+
+  private get fragments(): readonly Fragment[] {
+    return this.hls?.levels[0]?.details?.fragments ?? [];
   }
 
   private isInWindow(time: number): boolean {

@@ -2,10 +2,13 @@
 
 import asyncio
 import hashlib
+import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import av
+import m3u8
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
@@ -156,6 +159,24 @@ async def test_a_growing_file_is_served_with_its_length_and_plays(client: Client
     assert hashlib.sha256(closed[72 : len(data)]).digest() == hashlib.sha256(data[72:]).digest()
 
 
+async def test_keyframes_of_a_closed_and_of_a_growing_file_as_an_i_frame_playlist(client: Client) -> None:
+    span = "start=2026-11-22T18:50:08Z&end=2026-11-22T18:50:22Z"
+    answer = await client.get(f"/hls/door/iframes.m3u8?{span}")
+    assert (answer.status, answer.content_type) == (200, "application/vnd.apple.mpegurl")
+    playlist = m3u8.loads(await answer.text())
+    assert playlist.is_i_frames_only
+    dates = [str(each.program_date_time)[14:19] for each in playlist.segments if each.discontinuity]
+    assert dates[-1] >= "50:20", "after the gap"
+    for each in (playlist.segments[0], playlist.segments[-1]):
+        init = await (await client.get(f"/hls/door/{each.init_section.uri}")).read()
+        media = await client.get(f"/hls/door/{each.uri}")
+        assert media.status == 200
+        with av.open(io.BytesIO(init + await media.read()), "r", format="mp4") as container:
+            assert len(list(container.decode(video=0))) == 1
+    thin = await (await client.get(f"/hls/door/iframes.m3u8?{span}&interval=3600")).text()
+    assert len(m3u8.loads(thin).segments) < len(playlist.segments)
+
+
 @pytest.mark.integration
 async def test_ffmpeg_plays_the_dvr_playlist_which_goes_on_into_live(client: Client) -> None:
     url = "/hls/door/dvr.m3u8?start=2026-11-22T18:50:03Z&end=2026-11-22T18:50:22Z"
@@ -280,6 +301,13 @@ async def test_a_segment_has_its_hash_and_state(client: Client) -> None:
     ("path", "status"),
     [
         ("/hls/door/dvr.m3u8?start=0&end=9999999", 400),
+        ("/hls/door/iframes.m3u8?start=0&end=9999999", 400),
+        ("/hls/door/iframes.m3u8?interval=-1", 400),
+        ("/hls/door/iframes.m3u8?interval=nan", 400),
+        ("/hls/door/iframes.m3u8?start=2026-11-22T18:50:12Z&end=2026-11-22T18:50:18Z", 404),
+        ("/hls/ghost/iframes.m3u8", 404),
+        ("/archive/door/segment_20261122T185000Z.mp4?keyframe=0", 400),
+        ("/archive/door/segment_20261122T185000Z.mp4?keyframe=1-90000", 404),
         ("/hls/door/dvr.m3u8?start=2026-11-22T18:50:00Z&end=2026-11-22T18:49:00Z", 400),
         ("/hls/door/dvr.m3u8?start=2026-11-22T18:50:12Z&end=2026-11-22T18:50:18Z", 404),
         ("/hls/yard/dvr.m3u8?start=2026-11-22T18:50:00Z&end=2026-11-22T18:50:18Z", 404),

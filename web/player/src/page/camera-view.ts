@@ -3,6 +3,7 @@
 import { ApiError } from "../core/api.ts";
 import type { EventMark } from "../core/event-marks.ts";
 import { cameraHash } from "../core/moment.ts";
+import { RATES } from "../core/shared-clock.ts";
 import { dayOf, firstView, listedRange, mergeRanges, reveal } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";
 import type { Segment } from "../generated/api.ts";
@@ -36,7 +37,6 @@ const PLAYHEAD_MS = 200;
 const LIVE_MAX_MS = 5000;
 /** What is exported where nothing is selected: the last minutes in the view. */
 const EXPORT_MS = 5 * 60_000;
-const SPEEDS = [0.5, 1, 2, 4, 8];
 
 export class CameraView {
   readonly element: HTMLElement;
@@ -124,7 +124,7 @@ export class CameraView {
         title: t("speed"),
         onchange: () => (this.player.playbackRate = Number(this.speed.value)),
       },
-      ...SPEEDS.map((speed) => h("option", { value: speed, selected: speed === 1 }, `${speed}×`)),
+      ...RATES.map((speed) => h("option", { value: speed, selected: speed === 1 }, `${speed}×`)),
     );
     const now = Date.now();
     this.timeline = new Timeline(

@@ -1,7 +1,7 @@
 // The gateway's own page: a header, and below it the grid of cameras or one camera.
 
 import "../player.ts";
-import { parseRoute } from "../core/moment.ts";
+import { CAMERAS_MAX, parseRoute, playbackHash } from "../core/moment.ts";
 import { fragmentOf, type GridPlace, parsePlace } from "../core/walls.ts";
 import { type Icon, icon } from "../icons.ts";
 import { CameraView } from "./camera-view.ts";
@@ -12,6 +12,7 @@ import { bytes } from "./format.ts";
 import { Grid } from "./grid.ts";
 import { showHelp } from "./help.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
+import { PlaybackView } from "./playback-view.ts";
 import { showSignIn } from "./signin.ts";
 import { isLive, nameOf, store } from "./store.ts";
 import { keepScreenOn } from "./wake-lock.ts";
@@ -44,12 +45,13 @@ const exportsButton = h(
   },
   icon("export"),
 );
+const together = headerButton("together", "playTogether", () => (location.hash = playbackHash([], null)));
 let place: GridPlace = { isFull: false, wall: null };
 const walls = new Walls(
   (id) => go({ ...place, wall: id }),
   (shown) => {
     grid.show(shown);
-    columns.hidden = cameraView !== null || exportsView !== null || shown !== null;
+    columns.hidden = !isGridShown() || shown !== null;
   },
 );
 const header = h(
@@ -74,6 +76,7 @@ const header = h(
   columns,
   exportsButton,
   add,
+  together,
   wall,
   headerButton("help", "keys", showHelp),
 );
@@ -81,6 +84,7 @@ const header = h(
 const grid = new Grid();
 let cameraView: CameraView | null = null;
 let exportsView: ExportsView | null = null;
+let playbackView: PlaybackView | null = null;
 let shown: HTMLElement = grid.element;
 
 document.documentElement.lang = language;
@@ -97,7 +101,7 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
   if (/^(INPUT|SELECT)$/.test((event.target as HTMLElement).tagName)) return;
   const isWall = document.body.classList.contains("wall");
-  if (event.key === "Escape" && (cameraView || exportsView || isWall) && !document.fullscreenElement)
+  if (event.key === "Escape" && (!isGridShown() || isWall) && !document.fullscreenElement)
     go({ ...place, isFull: false });
   else if (event.key === "?") showHelp();
   else if (event.key.toLowerCase() === "w") isWall ? leaveWall() : enterWall();
@@ -112,11 +116,15 @@ function route(): void {
   const left = cameraView?.id ?? null;
   cameraView?.close();
   exportsView?.close();
-  cameraView = exportsView = null;
+  playbackView?.close();
+  cameraView = exportsView = playbackView = null;
   const [path, query = ""] = location.hash.split("?");
   if (path === "#/exports") {
     exportsView = new ExportsView(new URLSearchParams(query));
     show(exportsView.element);
+  } else if (wanted.view === "playback") {
+    playbackView = new PlaybackView(wanted.cameras.length > 0 ? wanted.cameras : firstCameras(), wanted.time);
+    show(playbackView.element);
   } else if (wanted.view !== "camera") {
     show(grid.element);
     place = parsePlace(location.hash) ?? place;
@@ -129,19 +137,29 @@ function route(): void {
     if (back) back.href = fragmentOf({ ...place, isFull: false });
     show(cameraView.element);
   }
-  const isWall = cameraView === null && exportsView === null && place.isFull;
+  const isGrid = isGridShown();
+  const isWall = isGrid && place.isFull;
   document.body.classList.toggle("wall", isWall);
   keepScreenOn(isWall);
-  const isGrid = cameraView === null && exportsView === null;
   wall.hidden = walls.element.hidden = !isGrid;
+  together.hidden = !isGrid || !store.hasScope("archive");
   columns.hidden = !isGrid || grid.isOfWall;
   exportsButton.hidden = exportsView !== null || !store.hasScope("archive");
   add.hidden = !isGrid || !store.hasScope("admin");
   update();
 }
 
+function isGridShown(): boolean {
+  return cameraView === null && playbackView === null && exportsView === null;
+}
+
 function go(wanted: GridPlace): void {
   location.hash = fragmentOf(wanted);
+}
+
+/** The cameras that are shown where none are named. */
+function firstCameras(): string[] {
+  return (store.status?.cameras ?? []).slice(0, CAMERAS_MAX).map(({ camera_id }) => camera_id);
 }
 
 function show(element: HTMLElement): void {
@@ -184,6 +202,7 @@ function update(): void {
   grid.update();
   cameraView?.update();
   exportsView?.update();
+  playbackView?.update();
 }
 
 /** The tab tells trouble also while another one is shown: how many cameras are down, and a red icon. */

@@ -14,6 +14,8 @@ export const HEIGHT = 106;
 export const RULER = 24;
 const TOP = RULER + 6;
 const BLOCK = 38;
+/** Between the recordings of two cameras. */
+const ROW_GAP_PX = 1;
 /** The row of activity, below the blocks and the edges of the selection. */
 const ACTIVITY_TOP = TOP + BLOCK + 6;
 const ACTIVITY_PX = 14;
@@ -33,7 +35,8 @@ export interface Selection {
 
 export interface TimelineScene {
   view: View;
-  recorded: readonly RecordedRange[];
+  /** What was recorded of each camera. */
+  rows: readonly (readonly RecordedRange[])[];
   activity: ActivityScores | null;
   marks: readonly EventMark[];
   now: number;
@@ -49,7 +52,7 @@ export function paint(
   width: number,
   scene: TimelineScene,
 ): void {
-  const { view, recorded, now, selection, playhead, isLive } = scene;
+  const { view, rows, now, selection, playhead, isLive } = scene;
   const color = (name: string) => style.getPropertyValue(`--${name}`);
   const x = (time: number) => toX(view, time, width);
   context.clearRect(0, 0, width, HEIGHT);
@@ -58,13 +61,17 @@ export function paint(
   context.strokeStyle = color("missing");
   context.lineWidth = 2;
   context.setLineDash([3, 5]);
-  line(context, 0, TOP + BLOCK / 2, Math.max(0, Math.min(width, x(now))), TOP + BLOCK / 2);
+  const row = (BLOCK - ROW_GAP_PX * (rows.length - 1)) / Math.max(1, rows.length);
+  const tops = rows.map((_, number) => TOP + number * (row + ROW_GAP_PX));
+  for (const top of tops) line(context, 0, top + row / 2, Math.max(0, Math.min(width, x(now))), top + row / 2);
   context.setLineDash([]);
 
-  for (const range of recorded) {
-    if (range.end < view.from || range.start > view.to) continue;
-    const left = Math.max(0, x(range.start));
-    block(context, color, left, Math.max(1, Math.min(width, x(range.end)) - left), range);
+  for (const [number, recorded] of rows.entries()) {
+    for (const range of recorded) {
+      if (range.end < view.from || range.start > view.to) continue;
+      const left = Math.max(0, x(range.start));
+      block(context, color, left, Math.max(1, Math.min(width, x(range.end)) - left), tops[number] ?? TOP, row, range);
+    }
   }
 
   context.font = `12px ${style.fontFamily}`;
@@ -93,12 +100,14 @@ function block(
   color: Color,
   left: number,
   width: number,
+  rowTop: number,
+  row: number,
   { isProtected, isSub }: RecordedRange,
 ): void {
-  const height = isSub ? BLOCK / 2 : BLOCK;
-  const top = TOP + BLOCK - height;
+  const height = isSub ? row / 2 : row;
+  const top = rowTop + row - height;
   context.fillStyle = color("panel");
-  context.fillRect(left - 1, TOP, width + 2, BLOCK);
+  context.fillRect(left - 1, rowTop, width + 2, row);
   context.fillStyle = color(isProtected ? "protected" : "recorded");
   context.fillRect(left, top, width, height);
   if (!isProtected) return;
@@ -113,7 +122,9 @@ function block(
     line(context, at, TOP + BLOCK, at + BLOCK, TOP);
   context.restore();
   context.fillStyle = color("protected");
-  context.fillRect(left, top - BAR_PX, width, BAR_PX);
+  // Above a block; between rows there is no room.
+  if (row === BLOCK) context.fillRect(left, top - BAR_PX, width, BAR_PX);
+  else context.fillRect(left, top, width, Math.min(2, row / 3));
 }
 
 /** A bar for each step of time, from a line that is as long as what was recorded of the view. */
@@ -121,11 +132,11 @@ function paintActivity(
   context: CanvasRenderingContext2D,
   color: Color,
   width: number,
-  { activity, view, recorded }: TimelineScene,
+  { activity, view, rows }: TimelineScene,
 ): void {
   if (!activity) return;
   context.fillStyle = color("border");
-  for (const { start, end } of recorded) {
+  for (const { start, end } of rows.flat()) {
     const left = Math.max(0, toX(view, start, width));
     context.fillRect(left, ACTIVITY_TOP + ACTIVITY_PX, Math.max(0, Math.min(width, toX(view, end, width)) - left), 1);
   }

@@ -48,6 +48,7 @@ export class Timeline {
   );
   private readonly slider: HTMLElement;
   private recorded: RecordedRange[] = [];
+  private rows: RecordedRange[][] = [];
   private activity: ActivityScores | null = null;
   private marks: EventMark[] = [];
   private playhead: number | null = null;
@@ -96,7 +97,13 @@ export class Timeline {
   }
 
   setRecorded(recorded: RecordedRange[]): void {
-    this.recorded = recorded;
+    this.setRows([recorded]);
+  }
+
+  /** What was recorded of several cameras, a row for each. */
+  setRows(rows: RecordedRange[][]): void {
+    this.rows = rows;
+    this.recorded = rows.flat().sort((a, b) => a.start - b.start);
     this.draw();
   }
 
@@ -331,7 +338,7 @@ export class Timeline {
   // --- output
 
   private draw(): void {
-    const { canvas, view, recorded, activity, marks, now, selection, isLive } = this;
+    const { canvas, view, rows, activity, marks, now, selection, isLive } = this;
     const width = canvas.clientWidth;
     const context = canvas.getContext("2d");
     if (!context || width === 0) return;
@@ -342,7 +349,7 @@ export class Timeline {
     const playhead = this.playhead ?? (isLive ? now : null);
     paint(context, getComputedStyle(this.slider), width, {
       view,
-      recorded,
+      rows,
       activity,
       marks,
       now,

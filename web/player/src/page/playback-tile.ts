@@ -1,0 +1,114 @@
+// A tile of the view of several cameras: live, or the camera's recording at the time of the shared clock.
+
+import { cameraHash } from "../core/moment.ts";
+import type { ClockState, PlayerPosition } from "../core/shared-clock.ts";
+import { type FollowedRecording, type LiveEdgePlayer, loadFollowedRecording } from "../player.ts";
+import { h, setText } from "./dom.ts";
+import { clock as clockText, since } from "./format.ts";
+import { language, t } from "./i18n.ts";
+import { nameOf, store } from "./store.ts";
+
+/** A tile that is wider than this, in device pixels, plays the main stream. */
+const SUB_MAX_PX = 960;
+
+export class PlaybackTile {
+  readonly element: HTMLElement;
+  private readonly player: LiveEdgePlayer;
+  private readonly link: HTMLAnchorElement;
+  private readonly time = h("output", { class: "detail" });
+  private readonly message = h("p", { class: "gap", hidden: true });
+  private followed: FollowedRecording | null = null;
+  private isLoadingPlayer = false;
+  private isRecording = false;
+  private isClosed = false;
+
+  constructor(readonly id: string) {
+    this.player = h("live-edge-player" as "div", { camera: id, lang: language }) as unknown as LiveEdgePlayer;
+    if (store.api.token) this.player.token = store.api.token;
+    this.link = h("a", { href: cameraHash(id, null), class: "open" }, id);
+    this.element = h(
+      "article",
+      { class: "tile", "data-camera": id },
+      this.player,
+      this.message,
+      h("footer", {}, h("h2", {}, this.link), this.time),
+    );
+    this.update();
+  }
+
+  update(): void {
+    const camera = store.camera(this.id);
+    setText(this.link, camera ? nameOf(camera) : this.id);
+  }
+
+  position(clock: ClockState): PlayerPosition | null {
+    return this.followed?.position(clock, Date.now()) ?? null;
+  }
+
+  /** Show the recording at the time of a clock. To be called many times a second. */
+  follow(clock: ClockState): void {
+    if (!this.isRecording) {
+      this.isRecording = true;
+      this.player.pause();
+    }
+    if (!this.followed) {
+      void this.load();
+      return;
+    }
+    this.followed.follow(clock, Date.now());
+    const { captureTime, status } = this.followed;
+    this.player.hidden = captureTime !== null || status.kind === "gap";
+    this.followed.element.classList.toggle("none", status.kind === "gap" || status.kind === "error");
+    this.message.hidden = status.kind === "playing" || (status.kind === "loading" && captureTime !== null);
+    if (status.kind === "gap") {
+      const next =
+        status.next === undefined
+          ? ""
+          : status.next === null
+            ? t("noNextRecording")
+            : t("nextRecordingAt", { time: `${since(status.next)}:${seconds(status.next)}` });
+      this.tell(t("nothingRecorded"), next);
+    } else if (status.kind === "error") this.tell(t("noRecordingAtAll", { message: status.message }), "");
+    else this.tell(t("tileLoading"), "");
+    setText(this.time, captureTime === null ? "" : clockText(captureTime));
+    this.link.href = cameraHash(this.id, Math.round(clock.time));
+  }
+
+  /** Show the live edge. */
+  goLive(): void {
+    this.isRecording = false;
+    this.followed?.stop();
+    this.followed = null;
+    this.player.hidden = false;
+    this.message.hidden = true;
+    this.player.seekToLiveEdge();
+    setText(this.time, "");
+    this.link.href = cameraHash(this.id, null);
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.followed?.stop();
+  }
+
+  private tell(what: string, more: string): void {
+    const text = more ? `${what} · ${more}` : what;
+    if (this.message.textContent !== text) setText(this.message, text);
+  }
+
+  private async load(): Promise<void> {
+    if (this.isLoadingPlayer) return;
+    this.isLoadingPlayer = true;
+    const Followed = await loadFollowedRecording();
+    this.isLoadingPlayer = false;
+    if (this.isClosed || !this.isRecording) return;
+    this.followed = new Followed(store.api, this.id, () =>
+      this.element.clientWidth * devicePixelRatio > SUB_MAX_PX ? "main" : "sub",
+    );
+    this.player.after(this.followed.element);
+  }
+}
+
+function seconds(time: number): string {
+  return String(new Date(time).getSeconds()).padStart(2, "0");
+}

@@ -1,0 +1,402 @@
+// The recordings of several cameras on one clock: tiles, one timeline, one scrub.
+
+import type { EventMark } from "../core/event-marks.ts";
+import { bestColumns, GAP_PX } from "../core/layout.ts";
+import { CAMERAS_MAX, playbackHash } from "../core/moment.ts";
+import { RATES, SharedClock } from "../core/shared-clock.ts";
+import { dayOf, firstView, mergeRanges, type RecordedRange, reveal } from "../core/timeline.ts";
+import { type Icon, icon } from "../icons.ts";
+import { frameAt, imageUrl, rangeOf, segmentsOf } from "./archive.ts";
+import { chooseCameras } from "./camera-chooser.ts";
+import { h, setText } from "./dom.ts";
+import { clock as clockText, day } from "./format.ts";
+import { type PageMessageKey, t } from "./i18n.ts";
+import { activityOf, eventsOf, findMark } from "./marks.ts";
+import { copyLink } from "./moment-link.ts";
+import { MomentPicker } from "./moment-picker.ts";
+import { PlaybackTile } from "./playback-tile.ts";
+import { nameOf, store } from "./store.ts";
+import { Timeline } from "./timeline.ts";
+
+const HOUR_MS = 3_600_000;
+/** How often players are corrected, and the page is brought up to date. */
+const FOLLOW_MS = 50;
+const PLAYHEAD_MS = 200;
+const RELOAD_MS = 10_000;
+const RELOAD_DELAY_MS = 150;
+const THUMBNAIL_PX = 384;
+/** What is nearer to now is live: it is not on the disk yet. */
+const LIVE_EDGE_MS = 12_000;
+/** A step, for cameras whose frame rate is not known. */
+const FRAME_RATE = 25;
+
+export class PlaybackView {
+  readonly element: HTMLElement;
+  private readonly closing = new AbortController();
+  private readonly tiles: PlaybackTile[];
+  private readonly tileBox = h("div", { class: "tiles" });
+  private readonly timeline: Timeline;
+  /** null while live. */
+  private clock: SharedClock | null = null;
+  private readonly playButton = this.button("pause", "pause", () => this.playOrPause());
+  private readonly back = this.button("stepBack", "stepBack", () => this.step(-1));
+  private readonly forward = this.button("stepForward", "stepForward", () => this.step(1));
+  private readonly speed: HTMLSelectElement;
+  private readonly liveButton = h(
+    "button",
+    { type: "button", class: "live", onclick: () => this.goLive() },
+    t("jumpLive"),
+  );
+  private readonly time = h("output", { class: "time" });
+  private readonly message = h("p", { class: "message", role: "status" });
+  private readonly picker = new MomentPicker({
+    cameras: () => this.ids,
+    at: () => this.now,
+    seek: (time) => this.seekAndShow(time),
+    showDay: (time) => this.timeline.setView(dayOf(time)),
+  });
+  private segments = new Map<string, Awaited<ReturnType<typeof segmentsOf>>>();
+  private isFirstView = true;
+  private reloadTimer = 0;
+  private reloading = new AbortController();
+
+  /** `time`: the moment to begin with; null for live. */
+  constructor(
+    private readonly ids: readonly string[],
+    time: number | null,
+  ) {
+    this.tiles = ids.map((id) => new PlaybackTile(id));
+    this.speed = h(
+      "select",
+      { "aria-label": t("speed"), title: t("speed"), onchange: () => this.setRate(Number(this.speed.value)) },
+      ...RATES.map((rate) => h("option", { value: rate, selected: rate === 1 }, `${rate}×`)),
+    );
+    const now = Date.now();
+    const view = { from: now - 0.95 * HOUR_MS, to: now + 0.05 * HOUR_MS };
+    this.timeline = new Timeline(t("camerasTogether", { count: ids.length }), view, {
+      seek: (at) => this.seek(at),
+      seekToLiveEdge: () => this.goLive(),
+      seekToEvent: (mark: EventMark) => this.seekAndShow(mark.start),
+      viewChanged: () => this.scheduleReload(),
+      // There is nothing to do with a selection here.
+      selectionChanged: () => {
+        const { from, to } = this.timeline.selection;
+        if (from !== null || to !== null) this.timeline.clearSelection();
+      },
+      thumbnail: (at) => this.thumbnail(at),
+      frame: (at, signal) => this.frame(at, signal),
+    });
+    this.element = this.build();
+    const { signal } = this.closing;
+    const every = (ms: number, callback: () => void) => {
+      const timer = setInterval(callback, ms);
+      signal.addEventListener("abort", () => clearInterval(timer));
+    };
+    every(FOLLOW_MS, () => this.follow());
+    every(PLAYHEAD_MS, () => this.updatePlayhead());
+    every(RELOAD_MS, () => document.hidden || void this.reload());
+    document.addEventListener("keydown", (event) => this.key(event), { signal });
+    const observer = new ResizeObserver(() => this.updateLayout());
+    observer.observe(this.tileBox);
+    addEventListener("resize", () => this.updateLayout(), { signal });
+    signal.addEventListener("abort", () => observer.disconnect());
+    if (time !== null) {
+      this.isFirstView = false;
+      this.seekAndShow(time);
+    }
+    void this.reload();
+    this.updatePlayhead();
+  }
+
+  update(): void {
+    for (const tile of this.tiles) tile.update();
+  }
+
+  close(): void {
+    this.closing.abort();
+    this.reloading.abort();
+    clearTimeout(this.reloadTimer);
+    for (const tile of this.tiles) tile.close();
+  }
+
+  private build(): HTMLElement {
+    const choose = h("button", { type: "button", onclick: () => void this.choose() }, icon("wall"), t("chooseCamera"));
+    this.tileBox.append(...this.tiles.map(({ element }) => element));
+    if (this.tiles.length === 0)
+      this.tileBox.append(h("p", { class: "empty" }, t("chooseCameras", { count: CAMERAS_MAX })));
+    return h(
+      "main",
+      { class: "together" },
+      h(
+        "div",
+        { class: "bar" },
+        h("a", { href: "#/", class: "back" }, icon("back"), t("back")),
+        h("h2", {}, t("playbackTitle")),
+        choose,
+      ),
+      this.tileBox,
+      h(
+        "section",
+        { class: "card time", "aria-label": t("playbackTitle") },
+        h(
+          "div",
+          { class: "toolbar" },
+          this.playButton,
+          this.back,
+          this.forward,
+          this.speed,
+          this.liveButton,
+          this.time,
+          h("span", { class: "spacer" }),
+          this.button("activityBack", "previousMark", () => void this.jump("previous")),
+          this.button("activityNext", "nextMark", () => void this.jump("next")),
+          this.button("link", "copyLink", () => void this.copyLink()),
+        ),
+        this.timeline.element,
+        h(
+          "div",
+          { class: "toolbar foot" },
+          this.button("back", "previousDay", () => this.moveDays(-1)),
+          this.picker.element,
+          this.button("next", "nextDay", () => this.moveDays(1)),
+          h("span", { class: "spacer" }),
+          this.button("zoomOut", "zoomOut", () => this.timeline.zoom(2)),
+          this.button("zoomIn", "zoomIn", () => this.timeline.zoom(1 / 2)),
+        ),
+        this.message,
+      ),
+    );
+  }
+
+  private button(symbol: Icon, key: PageMessageKey, onClick: () => void): HTMLButtonElement {
+    return h(
+      "button",
+      { type: "button", class: "icon", title: t(key), "aria-label": t(key), onclick: onClick },
+      icon(symbol),
+    );
+  }
+
+  // --- the clock
+
+  /** The time that is shown. */
+  private get now(): number {
+    return this.clock?.time(performance.now()) ?? Date.now();
+  }
+
+  private follow(): void {
+    const { clock } = this;
+    if (!clock) return;
+    const now = performance.now();
+    const before = clock.state(now);
+    clock.update(new Map(this.tiles.map((tile) => [tile.id, tile.position(before)])), now);
+    const state = clock.state(now);
+    if (state.isRunning && state.time > Date.now() - LIVE_EDGE_MS) {
+      this.goLive();
+      return;
+    }
+    for (const tile of this.tiles) tile.follow(state);
+  }
+
+  private seek(time: number): void {
+    setText(this.message, "");
+    if (time > Date.now() - LIVE_EDGE_MS) {
+      this.goLive();
+      return;
+    }
+    const now = performance.now();
+    if (this.clock) this.clock.seek(time, now);
+    else this.clock = new SharedClock(time, now);
+    this.updatePlayhead();
+  }
+
+  /** Show a time, which may be outside of the view. */
+  private seekAndShow(time: number): void {
+    this.seek(time);
+    this.timeline.setView(reveal(this.timeline.view, time));
+  }
+
+  private goLive(): void {
+    setText(this.message, "");
+    this.speed.value = "1";
+    if (this.clock) {
+      this.clock = null;
+      for (const tile of this.tiles) tile.goLive();
+    }
+    this.timeline.setView(reveal(this.timeline.view, Date.now()));
+    this.updatePlayhead();
+  }
+
+  private setRate(rate: number): void {
+    this.clock?.setRate(rate, performance.now());
+  }
+
+  private playOrPause(): void {
+    const now = performance.now();
+    // Live is paused where it is: at the newest picture that is on the disk.
+    if (!this.clock) this.clock = new SharedClock(Date.now() - LIVE_EDGE_MS, now);
+    else if (this.clock.paused) {
+      this.clock.play(now);
+      this.updatePlayhead();
+      return;
+    }
+    this.clock.pause(now);
+    this.updatePlayhead();
+  }
+
+  /** One frame of the camera with the most of them. */
+  private step(frames: number): void {
+    if (!this.clock) return;
+    const now = performance.now();
+    this.clock.pause(now);
+    const time = this.clock.time(now);
+    const rates = this.ids.map((id) => this.segmentAt(id, time)?.fps ?? 0);
+    this.clock.seek(time + (frames * 1000) / (Math.max(...rates, 0) || FRAME_RATE), now);
+    this.updatePlayhead();
+  }
+
+  /** Go to where the next event or activity of any of the cameras begins, or the previous one. */
+  private async jump(direction: "next" | "previous"): Promise<void> {
+    setText(this.message, "");
+    try {
+      const found = await findMark(this.ids, this.now, direction, this.closing.signal);
+      if (found !== null) this.seekAndShow(found);
+      else setText(this.message, t(direction === "next" ? "noNextActivity" : "noPreviousActivity"));
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  // --- the page
+
+  private updatePlayhead(): void {
+    const isLive = this.clock === null;
+    const [time, now] = [this.now, Date.now()];
+    this.timeline.setPlayhead(time, now, isLive);
+    setText(this.time, isLive ? clockText(time) : `${day(time)} ${clockText(time)}`);
+    const { from, to } = this.timeline.view;
+    this.picker.setLabel(day((from + to) / 2));
+    this.liveButton.setAttribute("aria-pressed", String(isLive));
+    for (const control of [this.back, this.forward, this.speed]) control.disabled = isLive;
+    const key = this.clock?.paused ? "play" : "pause";
+    if (this.playButton.dataset.key !== key) {
+      this.playButton.dataset.key = key;
+      this.playButton.replaceChildren(icon(key));
+      this.playButton.title = this.playButton.ariaLabel = t(key);
+    }
+  }
+
+  private updateLayout(): void {
+    const { clientWidth, offsetTop } = this.tileBox;
+    const count = Math.max(1, this.tiles.length);
+    const card = this.element.querySelector<HTMLElement>(".card.time")?.offsetHeight ?? 0;
+    const height = Math.max(160, innerHeight - offsetTop - card - 3 * GAP_PX);
+    const columns = bestColumns(count, clientWidth, height, GAP_PX);
+    const rows = Math.ceil(count / columns);
+    const tile = Math.floor(((height - (rows - 1) * GAP_PX) / rows) * (16 / 9));
+    const most = tile < Math.min(240, clientWidth / columns) ? "1fr" : `${tile}px`;
+    this.tileBox.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${most}))`;
+  }
+
+  private async choose(): Promise<void> {
+    const chosen = await chooseCameras(this.ids);
+    if (chosen) location.hash = playbackHash(chosen, this.clock ? Math.round(this.now) : null);
+  }
+
+  private async copyLink(): Promise<void> {
+    setText(this.message, await copyLink(playbackHash(this.ids, this.clock ? Math.round(this.now) : null)));
+  }
+
+  private key(event: KeyboardEvent): void {
+    const { tagName } = event.target as HTMLElement;
+    if (
+      event.defaultPrevented ||
+      event.ctrlKey ||
+      event.altKey ||
+      event.metaKey ||
+      document.querySelector("dialog[open]")
+    )
+      return;
+    if (/^(INPUT|SELECT)$/.test(tagName) || (event.key === " " && /^(BUTTON|A)$/.test(tagName))) return;
+    const key = event.key.toLowerCase();
+    if (["arrowleft", "arrowright", "+", "=", "-"].includes(key)) {
+      this.timeline.key(event);
+      return;
+    }
+    if (key === " ") this.playOrPause();
+    else if (key === ",") this.step(-1);
+    else if (key === ".") this.step(1);
+    else if (key === "l") this.goLive();
+    else if (key === "g") this.picker.open();
+    else if (key === "n") void this.jump(event.shiftKey ? "previous" : "next");
+    else return;
+    event.preventDefault();
+  }
+
+  private moveDays(days: number): void {
+    const { from, to } = this.timeline.view;
+    const date = new Date((from + to) / 2);
+    date.setDate(date.getDate() + days);
+    this.timeline.setView(dayOf(date.getTime()));
+  }
+
+  private scheduleReload(): void {
+    clearTimeout(this.reloadTimer);
+    this.reloadTimer = window.setTimeout(() => void this.reload(), RELOAD_DELAY_MS);
+  }
+
+  /** Read what was recorded and what happened in the view. What cannot be read stays as it was. */
+  private async reload(): Promise<void> {
+    this.reloading.abort();
+    this.reloading = new AbortController();
+    const { signal } = this.reloading;
+    const { view, width } = this.timeline;
+    try {
+      const found = await Promise.all(this.ids.map((id) => segmentsOf(id, view, signal)));
+      if (signal.aborted) return;
+      this.segments = new Map(this.ids.map((id, number) => [id, found[number] ?? []]));
+      const rows = found.map((segments) => mergeRanges(segments.map(rangeOf)));
+      this.timeline.setRows(rows);
+      if (this.isFirstView) {
+        this.isFirstView = false;
+        const all: RecordedRange[] = rows.flat();
+        const first = firstView(all, Date.now());
+        if (first) this.timeline.setView(first);
+      }
+      this.timeline.setEvents(await eventsOf(this.ids, view, signal, (id) => this.nameOf(id)));
+      this.timeline.setActivity(await activityOf(this.ids, view, width, signal));
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  private nameOf(id: string): string {
+    const camera = store.camera(id);
+    return camera ? nameOf(camera) : id;
+  }
+
+  /** Pictures of a time are those of the first camera that has any. */
+  private thumbnail(time: number): string | null {
+    const camera = this.cameraAt(time);
+    const segment = this.segmentAt(camera, time);
+    return segment ? imageUrl(segment.thumbnail) : null;
+  }
+
+  private async frame(time: number, signal: AbortSignal): Promise<Blob | null> {
+    const camera = this.cameraAt(time);
+    return camera === null ? null : frameAt(camera, time, THUMBNAIL_PX, signal);
+  }
+
+  private cameraAt(time: number): string | null {
+    return this.ids.find((id) => this.segmentAt(id, time)) ?? null;
+  }
+
+  private segmentAt(camera: string | null, time: number) {
+    const segments = (camera !== null && this.segments.get(camera)) || [];
+    return segments.find(({ start, end }) => Date.parse(start) <= time && time < Date.parse(end));
+  }
+
+  private fail(error: unknown): void {
+    if (error instanceof DOMException && error.name === "AbortError") return;
+    setText(this.message, t("failed", { message: error instanceof Error ? error.message : String(error) }));
+  }
+}
