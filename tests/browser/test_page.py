@@ -79,10 +79,17 @@ async def test_cameras_that_do_not_start_keep_no_connection_from_those_that_are_
 async def test_accessibility(two_hours: tuple[GatewayProcess, int], page: Page) -> None:
     gateway, start_s = two_hours
     gateway.json("/api/events", "POST", {"camera_id": "door", "label": "ring", "start": start_s + 60})
-    for path in ("/", "/#/wall", "/#/camera/door", "/#/camera/door?"):
+    playback = f"/#/playback?cameras=door&t={start_s + 60}"
+    for path in ("/", "/#/wall", "/#/camera/door", "/#/camera/door?", playback):
         await page.goto(gateway.url + path.rstrip("?"))
-        await plays(page, "webrtc")
-        if "camera" in path:
+        if path is playback:
+            await page.keyboard.press("Escape")
+            await page.locator(".followed video.shown").wait_for(timeout=TIMEOUT_MS)
+            await page.keyboard.press("g")
+            await page.get_by_role("dialog", name="Go to a date and time").wait_for()
+        else:
+            await plays(page, "webrtc")
+        if path.startswith("/#/camera"):
             await page.get_by_role("region", name="Events").get_by_role("button").wait_for(timeout=TIMEOUT_MS)
         if path.endswith("?"):
             await page.keyboard.press("?")

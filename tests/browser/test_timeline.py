@@ -353,6 +353,13 @@ async def test_drag_hover_and_select_with_the_mouse(two_hours: tuple[GatewayProc
     await page.mouse.move(box["x"] + x - 150, box["y"] + 50)
     await preview.wait_for(state="visible", timeout=TIMEOUT_MS)
     await page.wait_for_function("() => document.querySelector('.preview img').naturalWidth > 0", timeout=TIMEOUT_MS)
+    # While the pointer moves on, the picture changes with it.
+    first = await preview.get_attribute("src")
+    for moved in range(160, 240, 8):
+        await page.mouse.move(box["x"] + x - moved, box["y"] + 50)
+    await page.wait_for_function(
+        "(first) => document.querySelector('.preview img').src !== first", arg=first, timeout=TIMEOUT_MS
+    )
     before = await player.evaluate("(player) => player.captureTime")
     await page.mouse.down()
     await page.mouse.move(box["x"] + x - 300, box["y"] + 50, steps=8)

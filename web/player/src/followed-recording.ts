@@ -54,6 +54,11 @@ export class FollowedRecording {
     this.element.className = "followed";
   }
 
+  /** Whether it has shown anything yet: a picture, or that there is none. */
+  get hasBegun(): boolean {
+    return this.current !== null;
+  }
+
   /** The capture time of the picture that is shown; null without one. */
   get captureTime(): number | null {
     return this.status.kind === "gap" ? null : (this.current?.captureTime ?? null);

@@ -179,6 +179,7 @@ export class CameraView {
   close(): void {
     this.closing.abort();
     this.ptz.close();
+    this.timeline.close();
     this.eventsRequest.abort();
     this.activityRequest.abort();
     clearTimeout(this.reloadTimer);

@@ -186,14 +186,14 @@ class MomentDialog {
         tabindex: day === this.day ? 0 : -1,
         "aria-pressed": String(day === this.day),
         "aria-current": day === today ? "date" : null,
-        "aria-label": this.nameOf(day),
         disabled: day > today,
         onclick: () => {
           this.choose(day);
           this.time.focus();
         },
       },
-      String(Number(day.slice(8))),
+      h("span", { "aria-hidden": "true" }, String(Number(day.slice(8)))),
+      h("span", { class: "visually-hidden" }, this.nameOf(day)),
     );
     return h("td", {}, button);
   }
@@ -220,7 +220,8 @@ class MomentDialog {
         const day = button.dataset.day ?? "";
         if (!days.has(day)) continue;
         button.classList.add("recorded");
-        button.ariaLabel = `${this.nameOf(day)}, ${t("legendRecorded")}`;
+        const name = button.querySelector(".visually-hidden");
+        if (name) setText(name, `${this.nameOf(day)}, ${t("legendRecorded")}`);
       }
     }
   }

@@ -56,10 +56,11 @@ export class PlaybackTile {
       return;
     }
     this.followed.follow(clock, Date.now());
-    const { captureTime, status } = this.followed;
-    this.player.hidden = captureTime !== null || status.kind === "gap";
+    const { captureTime, hasBegun, status } = this.followed;
+    // The live picture stays until there is another one, and so does the last one of the recording during a seek.
+    this.player.hidden = hasBegun;
     this.followed.element.classList.toggle("none", status.kind === "gap" || status.kind === "error");
-    this.message.hidden = status.kind === "playing" || (status.kind === "loading" && captureTime !== null);
+    this.message.hidden = status.kind === "playing" || (status.kind === "loading" && hasBegun);
     if (status.kind === "gap") {
       const next =
         status.next === undefined
@@ -70,7 +71,8 @@ export class PlaybackTile {
       this.tell(t("nothingRecorded"), next);
     } else if (status.kind === "error") this.tell(t("noRecordingAtAll", { message: status.message }), "");
     else this.tell(t("tileLoading"), "");
-    setText(this.time, captureTime === null ? "" : clockText(captureTime));
+    if (captureTime !== null || status.kind !== "loading")
+      setText(this.time, captureTime === null ? "" : clockText(captureTime));
     this.link.href = cameraHash(this.id, Math.round(clock.time));
   }
 

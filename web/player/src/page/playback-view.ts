@@ -27,6 +27,7 @@ const RELOAD_DELAY_MS = 150;
 const THUMBNAIL_PX = 384;
 /** What is nearer to now is live: it is not on the disk yet. */
 const LIVE_EDGE_MS = 12_000;
+const PHONE_PX = 480;
 /** A step, for cameras whose frame rate is not known. */
 const FRAME_RATE = 25;
 
@@ -116,6 +117,7 @@ export class PlaybackView {
     this.closing.abort();
     this.reloading.abort();
     clearTimeout(this.reloadTimer);
+    this.timeline.close();
     for (const tile of this.tiles) tile.close();
   }
 
@@ -290,7 +292,8 @@ export class PlaybackView {
     const count = Math.max(1, this.tiles.length);
     const card = this.element.querySelector<HTMLElement>(".card.time")?.offsetHeight ?? 0;
     const height = Math.max(160, innerHeight - offsetTop - card - 3 * GAP_PX);
-    const columns = bestColumns(count, clientWidth, height, GAP_PX);
+    // On a phone two beside each other: the controls need half of the screen.
+    const columns = clientWidth < PHONE_PX ? Math.min(2, count) : bestColumns(count, clientWidth, height, GAP_PX);
     const rows = Math.ceil(count / columns);
     const tile = Math.floor(((height - (rows - 1) * GAP_PX) / rows) * (16 / 9));
     const most = tile < Math.min(240, clientWidth / columns) ? "1fr" : `${tile}px`;

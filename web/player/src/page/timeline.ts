@@ -3,6 +3,7 @@
 
 import type { ActivityScores } from "../core/activity.ts";
 import { type EventMark, markAt } from "../core/event-marks.ts";
+import { PreviewFrames } from "../core/preview-frames.ts";
 import { pan, type RecordedRange, reveal, toTime, toX, type View, zoom } from "../core/timeline.ts";
 import { h, setText } from "./dom.ts";
 import { whenOf } from "./event-list.ts";
@@ -17,6 +18,9 @@ const EDGE_PX = 12;
 const SELECTION_MS = 30_000;
 /** A pointer that rests for so long loads the exact frame. */
 const HOVER_MS = 120;
+/** While it moves, pictures are loaded for each so many pixels, and no nearer than PREVIEW_MIN_MS. */
+const PREVIEW_PX = 8;
+const PREVIEW_MIN_MS = 1000;
 
 export interface TimelineEvents {
   seek(time: number): void;
@@ -55,6 +59,13 @@ export class Timeline {
   private now = Date.now();
   private isLive = true;
   private hoverTimer = 0;
+  private readonly closing = new AbortController();
+  private readonly frames = new PreviewFrames(
+    (time) => this.events.frame(time, this.closing.signal),
+    () => this.showFrame(),
+  );
+  /** The time of the preview; null while it is hidden. */
+  private previewed: number | null = null;
   private frameRequest = new AbortController();
   private blobUrl = "";
   private drag: { x: number; view: View; kind: "seek" | "pan" | "select" | "from" | "to"; moved: boolean } | null =
@@ -110,6 +121,13 @@ export class Timeline {
   setActivity(activity: ActivityScores | null): void {
     this.activity = activity;
     this.draw();
+  }
+
+  close(): void {
+    this.hidePreview();
+    this.closing.abort();
+    this.frames.clear();
+    URL.revokeObjectURL(this.blobUrl);
   }
 
   /** Pixels from its one end to the other. */
@@ -310,14 +328,26 @@ export class Timeline {
     if (thumbnail !== null && this.previewImage.hidden) this.previewImage.src = thumbnail;
     this.previewImage.hidden = thumbnail === null;
     this.hidePreview();
+    this.previewed = thumbnail === null ? null : time;
+    this.showFrame();
     if (thumbnail !== null) this.hoverTimer = window.setTimeout(() => void this.loadFrame(time), HOVER_MS);
     this.preview.hidden = false;
     const half = this.preview.offsetWidth / 2;
     this.preview.style.left = `${Math.min(clientWidth - half, Math.max(half, x))}px`;
   }
 
+  /** Show the picture of the time of the preview, if it was loaded, or load it. */
+  private showFrame(): void {
+    if (this.previewed === null) return;
+    const step = ((this.view.to - this.view.from) / Math.max(1, this.width)) * PREVIEW_PX;
+    const url = this.frames.url(this.previewed, Math.max(PREVIEW_MIN_MS, Math.round(step)));
+    if (url !== null) this.previewImage.src = url;
+  }
+
   private hidePreview(): void {
     this.preview.hidden = true;
+    this.previewed = null;
+    this.frames.rest();
     clearTimeout(this.hoverTimer);
     this.frameRequest.abort();
   }
@@ -330,6 +360,8 @@ export class Timeline {
       if (!image || signal.aborted) return;
       URL.revokeObjectURL(this.blobUrl);
       this.previewImage.src = this.blobUrl = URL.createObjectURL(image);
+      // It is the exact one: none of a step takes its place.
+      this.previewed = null;
     } catch {
       // The thumbnail stays.
     }
