@@ -165,6 +165,11 @@ class Rendition:
         return is_there and not self._stalls.is_silent
 
     @property
+    def has_own_pictures(self) -> bool:
+        """Whether it sends pictures now that come from the camera itself, and not from another node."""
+        return self.has_pictures and self.runs.is_running and self._run_relay is None
+
+    @property
     def is_steady(self) -> bool:
         """Whether it has pictures, and was not interrupted a moment ago: see :mod:`gateway.stall_watch`."""
         return self.has_pictures and self._stalls.is_steady

@@ -318,7 +318,7 @@ class Gateway:
 
     def _has_pictures(self, camera_id: str) -> bool:
         camera = self.service.cameras.get(camera_id)
-        return camera is None or not camera.is_wanted or camera.main.has_pictures
+        return camera is None or not camera.is_wanted or camera.main.has_own_pictures
 
     async def _follow_owner(self, camera_id: str) -> None:
         """This node began or ended to capture a camera, or relays it from another one now. Viewers stay."""

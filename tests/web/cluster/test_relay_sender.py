@@ -161,11 +161,14 @@ async def test_why_the_owner_has_no_video_is_told_at_the_node(nodes: TwoNodes) -
 
 async def test_viewers_go_on_when_this_node_is_the_owner_now(nodes: TwoNodes) -> None:
     queue = await live(nodes)
+    assert (nodes.camera.main.has_pictures, nodes.camera.main.has_own_pictures) == (True, False)
     nodes.is_own = True
     await nodes.camera.owner_changed()
     await eventually(lambda: nodes.runs("here") == 1, "the node captures the camera")
+    assert not nodes.camera.main.has_own_pictures, "it is not handed over yet"
     nodes.engine("here").send(key=True)
     packet = await next_of(queue)
+    assert nodes.camera.main.has_own_pictures
     assert (packet.is_keyframe, nodes.camera.viewers) == (True, {"webrtc": 1})
     nodes.is_own = False
     await nodes.camera.owner_changed()
