@@ -12,9 +12,11 @@ BIN := .venv/bin
 # --exact removes packages that are no longer declared.
 PINNED := --constraints constraints.txt --build-constraints constraints.txt
 INSTALL := $(UV) pip install --quiet --exact --editable .
-# Three workers on two cores: tests with real cameras and players spend half of their time waiting.
 TELL_PURE := $(BIN)/python -c 'from gateway.compiled import pure_reason as why; why() and print("liveedge: runs as pure Python:", why())' >&2
-PYTEST := $(BIN)/pytest -n 3 --dist loadfile
+# Three workers on two cores: tests with real cameras and players spend half of their time waiting. In the order of the
+# folders, the slow files come before the many fast ones, and no worker ends with a long file alone.
+XDIST := -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest $(XDIST)
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 # The player is built with the package; see web/player/hatch_build.py.
 PLAYER := $(wildcard web/player/*.json web/player/*.py web/player/*.ts) $(shell find web/player/src -type f)
@@ -54,7 +56,7 @@ test-newest: .venv/.test-ready ## run the whole suite with the newest versions t
 	@$(INSTALL) --python .venv-newest --group dev
 	@echo 'newer than constraints.txt:'; comm -13 <(cut -d' ' -f1 constraints.txt | sort) \
 		<($(UV) pip freeze --python .venv-newest --exclude-editable | sort)
-	@exec .venv-newest/bin/pytest -n 3 --dist loadfile $(ARGS)
+	@exec .venv-newest/bin/pytest $(XDIST) $(ARGS)
 
 check: .venv/.dev-ready web/player/node_modules/.ready ## lint and type-check Python and TypeScript strictly
 	$(BIN)/ruff check .
