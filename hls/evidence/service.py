@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 RETRY_S = 5.0
 """After an error of the index."""
 
+UNEXPECTED_S = 60.0
+"""After an error that nobody expected, which is logged each time."""
+
 SPAN_MAX = 5000
 """Records in one answer: a month of files of ten minutes."""
 
@@ -49,6 +52,7 @@ class Evidence:
         self.signed = 0
         """Segments signed since the start."""
         self.error: str | None = None
+        """Why recordings are not signed at present."""
         archive.post_processor.on_hashed.append(self.wake)
         archive.retention_job.on_deleting.append(self._sign_deletions)
         archive.index_sync.on_repaired.append(self._index_repaired)
@@ -124,6 +128,12 @@ class Evidence:
                     log.warning("evidence: %s; recordings are signed later", error)
                 self.error = str(error)
                 await asyncio.sleep(RETRY_S)
+                continue
+            except Exception as error:
+                # The exception itself is for the log alone: it may have secrets.
+                self.error = f"an internal error, {type(error).__name__}; the log says more"
+                log.exception("evidence: recordings are not signed, and are tried again")
+                await asyncio.sleep(UNEXPECTED_S)
                 continue
             await self._wanted.wait()
 

@@ -2,9 +2,11 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hls.evidence import chain_table
 from tests.support.auth_gateway import ADMIN_TOKEN, auth_gateway, bearer
 from tests.support.eventually import eventually
 from tests.support.recording import index_of, record
@@ -61,3 +63,38 @@ async def test_recordings_are_signed_served_and_verified(
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     assert main(["verify"]) == 0
     assert "door: 3 record(s), 0 to 2" in capsys.readouterr().out
+
+
+async def test_recordings_that_cannot_be_signed_are_a_problem_and_are_signed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    index_of(tmp_path / "data", record(tmp_path / "data", encode(EncoderSettings(seconds=2)), segment_s=2)).close()
+    sign, fails = chain_table.sign_batch, True
+
+    def broken(*arguments: Any) -> int:
+        if fails:
+            raise RuntimeError("the secret of the index")
+        return sign(*arguments)
+
+    monkeypatch.setattr(chain_table, "sign_batch", broken)
+    monkeypatch.setattr("hls.evidence.service.UNEXPECTED_S", 0.1)
+    async with auth_gateway(tmp_path) as client:
+
+        async def problems() -> dict[str, str]:
+            status = await (await client.get("/api/status", headers=bearer(ADMIN_TOKEN))).json()
+            return {each["code"]: each["message"] for each in status["problems"]}
+
+        async def is_told() -> bool:
+            return "not_signed" in await problems()
+
+        await eventually(is_told, "it is a problem")
+        assert "RuntimeError" in (await problems())["not_signed"]
+        assert "secret" not in (await problems())["not_signed"]
+        fails = False
+
+        async def is_signed() -> bool:
+            return (await client.get(EVIDENCE.replace("02Z", "00Z"), headers=bearer(ADMIN_TOKEN))).status == 200
+
+        await eventually(is_signed, "it is signed")
+        assert "not_signed" not in await problems()
+    assert "recordings are not signed" in caplog.text
