@@ -1,16 +1,5 @@
 import { describe, expect, test } from "vitest";
-import {
-  addDays,
-  addMonths,
-  cameraHash,
-  isoDay,
-  momentOf,
-  parseClock,
-  parseMoment,
-  parseRoute,
-  playbackHash,
-  weeksOf,
-} from "../src/core/moment.ts";
+import { addDays, addMonths, isoDay, momentOf, parseClock, parseMoment, weeksOf } from "../src/core/moment.ts";
 
 const T = Date.UTC(2026, 10, 29, 14, 32, 5, 250);
 
@@ -59,24 +48,4 @@ test("moments in links", () => {
   expect(parseMoment(String(T / 1000))).toBe(T);
   for (const text of ["", null, "yesterday", "2026-11-29", "2026-11-29T14:32:05", "2026-13-29T14:32:05Z"])
     expect(parseMoment(text)).toBeNull();
-});
-
-test("the routes of the page, and the links to them", () => {
-  expect(parseRoute("")).toEqual({ view: "grid" });
-  expect(parseRoute("#/wall")).toEqual({ view: "wall" });
-  expect(parseRoute("#/camera/door")).toEqual({ view: "camera", camera: "door", time: null });
-  expect(parseRoute(cameraHash("door", T))).toEqual({ view: "camera", camera: "door", time: T });
-  expect(parseRoute("#/camera/..%2f")).toEqual({ view: "grid" });
-  expect(parseRoute(playbackHash(["door", "gate"], T))).toEqual({
-    view: "playback",
-    cameras: ["door", "gate"],
-    time: T,
-  });
-  const many = [...Array(12).keys()].map((number) => `cam${number}`);
-  expect(parseRoute(playbackHash([...many, "cam1"], null))).toEqual({
-    view: "playback",
-    cameras: many.slice(0, 9),
-    time: null,
-  });
-  expect(parseRoute("#/playback?cameras=door,,<b>,door")).toMatchObject({ cameras: ["door"] });
 });

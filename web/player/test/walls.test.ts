@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fragmentOf, moved, newWallId, nextOf, parsePlace, TOUR } from "../src/core/walls.ts";
+import { moved, newWallId, nextOf } from "../src/core/walls.ts";
 import type { Wall } from "../src/generated/api.ts";
 
 const wall = (wall_id: string, tour_s: number | null = null): Wall => ({
@@ -8,30 +8,6 @@ const wall = (wall_id: string, tour_s: number | null = null): Wall => ({
   columns: 0,
   tiles: [{ camera_id: "door", rendition: "auto" }],
   tour_s,
-});
-
-describe("the place in the fragment", () => {
-  it.each([
-    ["", false, null],
-    ["#/", false, null],
-    ["#/wall", true, null],
-    ["#/?wall=gates", false, "gates"],
-    ["#/wall?wall=tour", true, TOUR],
-    ["#/?wall=", false, null],
-    ["#/?other=1", false, null],
-  ])("%j", (fragment, isFull, wallId) => {
-    expect(parsePlace(fragment)).toEqual({ isFull, wall: wallId });
-  });
-
-  it("is none for another view", () => {
-    expect(parsePlace("#/camera/door")).toBeNull();
-  });
-
-  it("is read as it is written", () => {
-    for (const isFull of [true, false])
-      for (const id of [null, "gates", "a&b=c"])
-        expect(parsePlace(fragmentOf({ isFull, wall: id }))).toEqual({ isFull, wall: id });
-  });
 });
 
 describe("the tour", () => {

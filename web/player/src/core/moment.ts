@@ -7,16 +7,6 @@ export interface ClockTime {
   seconds: number;
 }
 
-/** What `#/...` of the page shows. `time`: the moment that a link names. */
-export type PageRoute =
-  | { view: "grid" | "wall" }
-  | { view: "camera"; camera: string; time: number | null }
-  | { view: "playback"; cameras: string[]; time: number | null };
-
-/** As many cameras play on one clock. */
-export const CAMERAS_MAX = 9;
-
-const CAMERA_ID = /^[A-Za-z0-9][A-Za-z0-9_-]*$/;
 const WEEKS = 6;
 const DAYS_OF_WEEK = 7;
 
@@ -80,28 +70,4 @@ export function parseMoment(text: string | null): number | null {
   const rfc3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+ -]\d\d:\d\d)$/i;
   const time = rfc3339.test(text) ? Date.parse(text.replace(" ", "+")) : Number.NaN;
   return Number.isFinite(time) ? time : null;
-}
-
-/** What a hash of the page's address shows. What is none of its views is the grid. */
-export function parseRoute(hash: string): PageRoute {
-  const [path = "", query = ""] = hash.split("?", 2);
-  const parameters = new URLSearchParams(query);
-  const time = parseMoment(parameters.get("t"));
-  const camera = /^#\/camera\/([^/]+)$/.exec(path)?.[1];
-  if (camera !== undefined && CAMERA_ID.test(camera)) return { view: "camera", camera, time };
-  if (path === "#/playback") {
-    const cameras = (parameters.get("cameras") ?? "").split(",").filter((id) => CAMERA_ID.test(id));
-    return { view: "playback", cameras: [...new Set(cameras)].slice(0, CAMERAS_MAX), time };
-  }
-  return { view: path === "#/wall" ? "wall" : "grid" };
-}
-
-/** The hash that shows a camera at a moment; without a moment live. */
-export function cameraHash(camera: string, time: number | null): string {
-  return `#/camera/${camera}${time === null ? "" : `?t=${new Date(time).toISOString()}`}`;
-}
-
-/** The hash that plays cameras on one clock from a moment; without a moment live. */
-export function playbackHash(cameras: readonly string[], time: number | null): string {
-  return `#/playback?cameras=${cameras.join(",")}${time === null ? "" : `&t=${new Date(time).toISOString()}`}`;
 }

@@ -1,28 +1,7 @@
 // Saved walls, and the tour that shows one after the other.
 
 import type { Wall } from "../generated/api.ts";
-
-/** Instead of the id of a wall: the tour of all walls that have a time in it. */
-export const TOUR = "tour";
-
-export interface GridPlace {
-  /** Whether only tiles are shown, from edge to edge. */
-  isFull: boolean;
-  /** The id of the wall, `TOUR`, or null for all cameras. */
-  wall: string | null;
-}
-
-/** The place that a fragment names: `#/`, `#/wall`, each with or without `?wall=ID`; null for another view. */
-export function parsePlace(fragment: string): GridPlace | null {
-  const [path, query = ""] = fragment.split("?", 2);
-  if (path !== "" && path !== "#/" && path !== "#/wall") return null;
-  return { isFull: path === "#/wall", wall: new URLSearchParams(query).get("wall") || null };
-}
-
-export function fragmentOf({ isFull, wall }: GridPlace): string {
-  const query = wall === null ? "" : `?${new URLSearchParams({ wall })}`;
-  return `#/${isFull ? "wall" : ""}${query}`;
-}
+import { TOUR } from "./route.ts";
 
 /** The walls of the tour, in their order. */
 export function tourOf(walls: readonly Wall[]): Wall[] {

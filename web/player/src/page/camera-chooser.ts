@@ -1,6 +1,6 @@
 // The choice of the cameras that play on one clock.
 
-import { CAMERAS_MAX } from "../core/moment.ts";
+import { CAMERAS_MAX } from "../core/route.ts";
 import { icon } from "../icons.ts";
 import { h } from "./dom.ts";
 import { t } from "./i18n.ts";

@@ -2,7 +2,7 @@
 
 import { ApiError } from "../core/api.ts";
 import type { EventMark } from "../core/event-marks.ts";
-import { cameraHash } from "../core/moment.ts";
+import { cameraHash } from "../core/route.ts";
 import { RATES } from "../core/shared-clock.ts";
 import { dayOf, firstView, listedRange, mergeRanges, reveal } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";

@@ -1,8 +1,7 @@
-// The gateway's own page: a header, and below it the grid of cameras or one camera.
+// The gateway's own page: a header, and below it the grid of cameras or another view.
 
 import "../player.ts";
-import { CAMERAS_MAX, parseRoute, playbackHash } from "../core/moment.ts";
-import { fragmentOf, type GridPlace, parsePlace } from "../core/walls.ts";
+import { CAMERAS_MAX, type GridRoute, gridHash, type PageRoute, parseRoute, playbackHash } from "../core/route.ts";
 import { type Icon, icon } from "../icons.ts";
 import { CameraView } from "./camera-view.ts";
 import { h, setText } from "./dom.ts";
@@ -20,6 +19,13 @@ import { Walls } from "./walls.ts";
 import { showWizard } from "./wizard.ts";
 
 const COLUMNS_KEY = "liveedge-columns";
+
+interface View {
+  readonly element: HTMLElement;
+  /** The state of the gateway is another one. */
+  update(): void;
+  close(): void;
+}
 
 const summary = h("p", { class: "summary", role: "status" });
 const storage = h("span", { class: "chip", hidden: true });
@@ -46,12 +52,13 @@ const exportsButton = h(
   icon("export"),
 );
 const together = headerButton("together", "playTogether", () => (location.hash = playbackHash([], null)));
-let place: GridPlace = { isFull: false, wall: null };
+/** The grid as it is, or was before the view. */
+let place: GridRoute = { view: "grid", isFull: false, wall: null };
 const walls = new Walls(
   (id) => go({ ...place, wall: id }),
   (shown) => {
     grid.show(shown);
-    columns.hidden = !isGridShown() || shown !== null;
+    columns.hidden = view !== null || shown !== null;
   },
 );
 const header = h(
@@ -82,9 +89,8 @@ const header = h(
 );
 
 const grid = new Grid();
-let cameraView: CameraView | null = null;
-let exportsView: ExportsView | null = null;
-let playbackView: PlaybackView | null = null;
+/** What is shown instead of the grid. */
+let view: View | null = null;
 let shown: HTMLElement = grid.element;
 
 document.documentElement.lang = language;
@@ -101,8 +107,7 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
   if (/^(INPUT|SELECT)$/.test((event.target as HTMLElement).tagName)) return;
   const isWall = document.body.classList.contains("wall");
-  if (event.key === "Escape" && (!isGridShown() || isWall) && !document.fullscreenElement)
-    go({ ...place, isFull: false });
+  if (event.key === "Escape" && (view || isWall) && !document.fullscreenElement) go({ ...place, isFull: false });
   else if (event.key === "?") showHelp();
   else if (event.key.toLowerCase() === "w") isWall ? leaveWall() : enterWall();
 });
@@ -113,48 +118,44 @@ void walls.load();
 
 function route(): void {
   const wanted = parseRoute(location.hash);
-  const left = cameraView?.id ?? null;
-  cameraView?.close();
-  exportsView?.close();
-  playbackView?.close();
-  cameraView = exportsView = playbackView = null;
-  const [path, query = ""] = location.hash.split("?");
-  if (path === "#/exports") {
-    exportsView = new ExportsView(new URLSearchParams(query));
-    show(exportsView.element);
-  } else if (wanted.view === "playback") {
-    playbackView = new PlaybackView(wanted.cameras.length > 0 ? wanted.cameras : firstCameras(), wanted.time);
-    show(playbackView.element);
-  } else if (wanted.view !== "camera") {
-    show(grid.element);
-    place = parsePlace(location.hash) ?? place;
+  const left = view instanceof CameraView ? view.id : null;
+  view?.close();
+  view = viewOf(wanted);
+  show(view?.element ?? grid.element);
+  // The way back leads to the wall that was shown.
+  view?.element.querySelector(".back")?.setAttribute("href", gridHash({ ...place, isFull: false }));
+  if (wanted.view === "grid") {
+    place = wanted;
     grid.setWall(place.isFull);
     walls.show(place.wall);
     if (left !== null) grid.element.querySelector<HTMLElement>(`[data-camera="${left}"] a.open`)?.focus();
-  } else {
-    cameraView = new CameraView(wanted.camera, wanted.time);
-    const back = cameraView.element.querySelector<HTMLAnchorElement>(".back");
-    if (back) back.href = fragmentOf({ ...place, isFull: false });
-    show(cameraView.element);
   }
-  const isGrid = isGridShown();
-  const isWall = isGrid && place.isFull;
+  const isWall = view === null && place.isFull;
   document.body.classList.toggle("wall", isWall);
   keepScreenOn(isWall);
-  wall.hidden = walls.element.hidden = !isGrid;
-  together.hidden = !isGrid || !store.hasScope("archive");
-  columns.hidden = !isGrid || grid.isOfWall;
-  exportsButton.hidden = exportsView !== null || !store.hasScope("archive");
-  add.hidden = !isGrid || !store.hasScope("admin");
+  wall.hidden = walls.element.hidden = view !== null;
+  together.hidden = view !== null || !store.hasScope("archive");
+  columns.hidden = view !== null || grid.isOfWall;
+  exportsButton.hidden = view instanceof ExportsView || !store.hasScope("archive");
+  add.hidden = view !== null || !store.hasScope("admin");
   update();
 }
 
-function isGridShown(): boolean {
-  return cameraView === null && playbackView === null && exportsView === null;
+function viewOf(route: PageRoute): View | null {
+  switch (route.view) {
+    case "camera":
+      return new CameraView(route.camera, route.time);
+    case "playback":
+      return new PlaybackView(route.cameras.length > 0 ? route.cameras : firstCameras(), route.time);
+    case "exports":
+      return new ExportsView(route.parameters);
+    case "grid":
+      return null;
+  }
 }
 
-function go(wanted: GridPlace): void {
-  location.hash = fragmentOf(wanted);
+function go(wanted: GridRoute): void {
+  location.hash = gridHash(wanted);
 }
 
 /** The cameras that are shown where none are named. */
@@ -200,9 +201,7 @@ function update(): void {
     storage.title = whole;
   }
   grid.update();
-  cameraView?.update();
-  exportsView?.update();
-  playbackView?.update();
+  view?.update();
 }
 
 /** The tab tells trouble also while another one is shown: how many cameras are down, and a red icon. */
@@ -210,7 +209,7 @@ function updateTab(): void {
   const down = store.status?.cameras.filter(({ down_since }) => down_since !== null).length ?? 0;
   const isUnreachable = store.error === "unreachable";
   const prefix = isUnreachable ? "⚠ " : down > 0 ? `(${down}) ` : "";
-  document.title = `${prefix}${cameraView ? `${cameraName(cameraView.id)} · ` : ""}${t("title")}`;
+  document.title = `${prefix}${view instanceof CameraView ? `${cameraName(view.id)} · ` : ""}${t("title")}`;
   const name = isUnreachable || down > 0 ? "icon-trouble.svg" : "icon.svg";
   const link = document.querySelector<HTMLLinkElement>('link[rel="icon"]');
   const href = `${store.api.base}/static/${name}`;
@@ -237,7 +236,7 @@ function enterWall(): void {
 }
 
 function leaveWall(): void {
-  if (!cameraView && place.isFull) go({ ...place, isFull: false });
+  if (!view && place.isFull) go({ ...place, isFull: false });
   if (document.fullscreenElement === document.documentElement) void document.exitFullscreen();
 }
 

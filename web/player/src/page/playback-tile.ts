@@ -1,6 +1,6 @@
 // A tile of the view of several cameras: live, or the camera's recording at the time of the shared clock.
 
-import { cameraHash } from "../core/moment.ts";
+import { cameraHash } from "../core/route.ts";
 import type { ClockState, PlayerPosition } from "../core/shared-clock.ts";
 import { type FollowedRecording, type LiveEdgePlayer, loadFollowedRecording } from "../player.ts";
 import { h, setText } from "./dom.ts";

@@ -2,7 +2,7 @@
 
 import type { EventMark } from "../core/event-marks.ts";
 import { bestColumns, GAP_PX } from "../core/layout.ts";
-import { CAMERAS_MAX, playbackHash } from "../core/moment.ts";
+import { CAMERAS_MAX, playbackHash } from "../core/route.ts";
 import { RATES, SharedClock } from "../core/shared-clock.ts";
 import { dayOf, firstView, mergeRanges, type RecordedRange, reveal } from "../core/timeline.ts";
 import { type Icon, icon } from "../icons.ts";

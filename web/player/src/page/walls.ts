@@ -1,6 +1,7 @@
 // Which saved wall the grid shows: the list in the header, and the tour.
 
-import { nextOf, TOUR, tourOf } from "../core/walls.ts";
+import { TOUR } from "../core/route.ts";
+import { nextOf, tourOf } from "../core/walls.ts";
 import type { Wall, WallList } from "../generated/api.ts";
 import { icon } from "../icons.ts";
 import { h } from "./dom.ts";
