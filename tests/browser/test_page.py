@@ -156,7 +156,7 @@ async def test_hidden_tab_does_not_poll(door: GatewayProcess, page: Page) -> Non
 async def test_page_in_korean(door: GatewayProcess, browser: Browser) -> None:
     page = await (await browser.new_context(locale="ko-KR")).new_page()
     await page.goto(f"{door.url}/#/camera/door")
-    await page.get_by_text("모든 카메라").wait_for()
+    await page.get_by_role("link", name="모든 카메라").wait_for()
     assert await page.evaluate("document.documentElement.lang") == "ko"
     await page.wait_for_function("() => document.querySelector('live-edge-player').state.label === '라이브'")
 

@@ -110,7 +110,15 @@ async def asked_everywhere(client: Client, headers: Mapping[str, str]) -> dict[s
 
     filled = {
         path: path.format(
-            camera="door", name="part-1.m4s", viewer="v", publisher="p", talker="t", segment="s", init="i", event="e"
+            camera="door",
+            name="part-1.m4s",
+            viewer="v",
+            publisher="p",
+            talker="t",
+            segment="s",
+            init="i",
+            event="e",
+            export="x",
         )
         for path in WAITING
     }
