@@ -29,6 +29,10 @@ FRAMES = 30
 """Two seconds of video: more than one segment."""
 
 
+TRIES = 3
+"""video.js, and it alone, gives up now and then on a busy machine where a GOP is long: see docs/clients.md."""
+
+
 async def test_players_play_with_and_without_sound_and_go_on_after_losses() -> None:
     cameras = {name: source_camera(url, record="always") for name, url in CAMERAS.items()}
     cameras["first"] = source_camera(LATER["first"], start="on-demand")
@@ -88,10 +92,18 @@ async def test_players_play_with_and_without_sound_and_go_on_after_losses() -> N
         await server.refuse(REFUSED_S)
         await server.start()
         await all_play_on(2 * FRAMES)
-        await page.reload()
-        players.clear()
-        await begin(LATER)
-        await all_play_on(2 * FRAMES)
+        for attempt in range(TRIES):
+            await page.reload()
+            players.clear()
+            await begin(LATER)
+            try:
+                await all_play_on(2 * FRAMES)
+            except AssertionError:
+                ended = {each.split()[0] for each in await page.evaluate("fatal")}
+                if ended != {"video.js"} or attempt == TRIES - 1:
+                    raise
+            else:
+                break
 
 
 def _is_lost(camera: Camera) -> bool:
