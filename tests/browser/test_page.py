@@ -83,7 +83,7 @@ async def test_accessibility(two_hours: tuple[GatewayProcess, int], page: Page) 
     for path in ("/", "/#/wall", "/#/camera/door", "/#/camera/door?", playback):
         await page.goto(gateway.url + path.rstrip("?"))
         if path is playback:
-            await page.keyboard.press("Escape")
+            await page.get_by_role("dialog").wait_for(state="detached")  # of the view before
             await page.locator(".followed video.shown").wait_for(timeout=TIMEOUT_MS)
             await page.keyboard.press("g")
             await page.get_by_role("dialog", name="Go to a date and time").wait_for()

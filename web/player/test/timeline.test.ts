@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import {
+  dayBeside,
   dayOf,
   firstView,
   listedRange,
@@ -122,6 +123,13 @@ describe("the ruler", () => {
     expect(ticks({ from: day.from - HOUR, to: day.from + HOUR }, 1000, 70).filter(({ isDay }) => isDay)).toEqual([
       { time: day.from, isDay: true },
     ]);
+  });
+
+  it("finds the days beside a view", () => {
+    const day = dayOf(noon);
+    expect(dayBeside({ from: noon - HOUR, to: noon + HOUR }, 0)).toEqual(day);
+    expect(dayBeside({ from: noon - HOUR, to: noon + HOUR }, 1).from).toBe(day.to);
+    expect(dayBeside(day, -1).to).toBe(day.from);
   });
 
   it("allows for days that do not have 24 hours", () => {

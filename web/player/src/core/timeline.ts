@@ -147,3 +147,10 @@ export function dayOf(time: number): View {
   to.setDate(to.getDate() + 1);
   return { from: from.getTime(), to: to.getTime() };
 }
+
+/** The day that is so many days after that of a view's middle, or before it. */
+export function dayBeside({ from, to }: View, days: number): View {
+  const date = new Date((from + to) / 2);
+  date.setDate(date.getDate() + days);
+  return dayOf(date.getTime());
+}

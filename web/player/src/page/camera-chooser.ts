@@ -1,14 +1,14 @@
 // The choice of the cameras that play on one clock.
 
 import { CAMERAS_MAX } from "../core/route.ts";
-import { icon } from "../icons.ts";
+import { isDialogOpen, openDialog, titledDialog } from "./dialog.ts";
 import { h } from "./dom.ts";
 import { t } from "./i18n.ts";
 import { nameOf, store } from "./store.ts";
 
 /** Ask which cameras to show. Null if the dialog was closed. */
 export async function chooseCameras(chosen: readonly string[]): Promise<string[] | null> {
-  if (document.querySelector("dialog[open]")) return null;
+  if (isDialogOpen()) return null;
   const cameras = store.status?.cameras ?? [];
   const boxes = cameras.map(({ camera_id }) =>
     h("input", { type: "checkbox", value: camera_id, checked: chosen.includes(camera_id), onchange: () => limit() }),
@@ -20,29 +20,21 @@ export async function chooseCameras(chosen: readonly string[]): Promise<string[]
   };
   const show = h("button", { class: "primary", value: "show" }, t("showCameras"));
   const rows = cameras.map((camera, number) => h("li", {}, h("label", {}, boxes[number] ?? "", nameOf(camera))));
-  const dialog: HTMLDialogElement = h(
-    "dialog",
-    { class: "chooser", "aria-label": t("chooseCamera"), onclick: ({ target }) => target === dialog && dialog.close() },
+  const dialog = titledDialog(
+    "chooser",
+    t("chooseCamera"),
     h(
       "form",
       { method: "dialog" },
-      h(
-        "div",
-        { class: "head" },
-        h("h2", {}, t("chooseCamera")),
-        h("button", { class: "icon", "aria-label": t("close"), title: t("close") }, icon("close")),
-      ),
       h("p", { class: "muted" }, t("chooseCameras", { count: CAMERAS_MAX })),
       h("ul", {}, ...rows),
       show,
     ),
   );
   limit();
-  document.body.append(dialog);
-  dialog.showModal();
+  openDialog(dialog, true);
   boxes[0]?.focus();
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
-  dialog.remove();
   if (dialog.returnValue !== "show") return null;
   return boxes.filter(({ checked }) => checked).map(({ value }) => value);
 }

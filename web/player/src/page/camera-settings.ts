@@ -3,7 +3,7 @@
 
 import { ApiError } from "../core/api.ts";
 import type { Camera, CameraPatch } from "../generated/api.ts";
-import { icon } from "../icons.ts";
+import { isDialogOpen, openDialog, titledDialog } from "./dialog.ts";
 import { h, setText } from "./dom.ts";
 import { type PageMessageKey, t } from "./i18n.ts";
 import { nameOf, store } from "./store.ts";
@@ -13,7 +13,7 @@ const RECORD_SUB = ["always", "events", "never"] as const;
 
 /** Open the dialog for a camera, unless one is open. */
 export function showCameraSettings(camera: Camera): void {
-  if (!document.querySelector("dialog[open]")) new CameraSettings(camera).open();
+  if (!isDialogOpen()) new CameraSettings(camera).open();
 }
 
 class CameraSettings {
@@ -50,15 +50,9 @@ class CameraSettings {
       void this.send("PATCH", this.changes());
     });
     const title = t("settingsOf", { camera: nameOf(camera) });
-    this.box = h(
-      "dialog",
-      { class: "wizard", "aria-label": title, onclose: () => this.box.remove() },
-      h(
-        "form",
-        { method: "dialog" },
-        h("h2", {}, title),
-        h("button", { class: "icon", "aria-label": t("close"), title: t("close") }, icon("close")),
-      ),
+    this.box = titledDialog(
+      "wizard",
+      title,
       h("div", { class: "content" }, form),
       this.error,
       h(
@@ -75,8 +69,7 @@ class CameraSettings {
   }
 
   open(): void {
-    document.body.append(this.box);
-    this.box.showModal();
+    openDialog(this.box);
   }
 
   private action(key: PageMessageKey, work: () => Promise<void>): HTMLButtonElement {

@@ -4,7 +4,7 @@ import { ApiError } from "../core/api.ts";
 import type { EventMark } from "../core/event-marks.ts";
 import { cameraHash } from "../core/route.ts";
 import { RATES } from "../core/shared-clock.ts";
-import { dayOf, firstView, listedRange, mergeRanges, reveal } from "../core/timeline.ts";
+import { dayBeside, dayOf, firstView, listedRange, mergeRanges, reveal } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";
 import type { Segment } from "../generated/api.ts";
 import { type Icon, icon } from "../icons.ts";
@@ -215,9 +215,9 @@ export class CameraView {
         h(
           "div",
           { class: "toolbar foot" },
-          this.button("back", "previousDay", () => this.moveDays(-1)),
+          this.button("back", "previousDay", () => this.timeline.setView(dayBeside(this.timeline.view, -1))),
           this.picker.element,
-          this.button("next", "nextDay", () => this.moveDays(1)),
+          this.button("next", "nextDay", () => this.timeline.setView(dayBeside(this.timeline.view, 1))),
           h("span", { class: "spacer" }),
           this.legend,
           this.selectionLabel,
@@ -371,13 +371,6 @@ export class CameraView {
   }
 
   // --- recordings
-
-  private moveDays(days: number): void {
-    const { from, to } = this.timeline.view;
-    const date = new Date((from + to) / 2);
-    date.setDate(date.getDate() + days);
-    this.timeline.setView(dayOf(date.getTime()));
-  }
 
   private scheduleReload(): void {
     clearTimeout(this.reloadTimer);

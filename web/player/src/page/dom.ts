@@ -1,6 +1,6 @@
 // Helpers for elements. The page uses no framework.
 
-type Child = Node | string | null | undefined | false;
+export type Child = Node | string | null | undefined | false;
 type Attributes = Record<string, string | number | boolean | null | undefined | ((event: Event) => void)>;
 
 /** Create an element with attributes, listeners (`onclick`) and children. `false` and null omit an attribute. */

@@ -7,6 +7,7 @@
 import { addDays, addMonths, isoDay, momentOf, parseClock, weeksOf } from "../core/moment.ts";
 import type { RecordedDays } from "../generated/api.ts";
 import { icon } from "../icons.ts";
+import { isDialogOpen, openDialog, titledDialog } from "./dialog.ts";
 import { h, setText } from "./dom.ts";
 import { clock } from "./format.ts";
 import { language, t } from "./i18n.ts";
@@ -45,7 +46,7 @@ export class MomentPicker {
 
   /** Open the dialog, unless one is open. */
   open(): void {
-    if (document.querySelector("dialog[open]")) return;
+    if (isDialogOpen()) return;
     new MomentDialog(this.events).open();
   }
 }
@@ -79,23 +80,9 @@ class MomentDialog {
       const long = date.toLocaleDateString(language, { weekday: "long" });
       return h("th", { scope: "col", abbr: long }, date.toLocaleDateString(language, { weekday: "short" }));
     });
-    const box: HTMLDialogElement = h(
-      "dialog",
-      {
-        class: "moment",
-        "aria-label": t("goToMoment"),
-        onclose: () => {
-          this.closing.abort();
-          box.remove();
-        },
-        onclick: ({ target }) => target === box && box.close(),
-      },
-      h(
-        "form",
-        { method: "dialog", class: "head" },
-        h("h2", {}, t("goToMoment")),
-        h("button", { class: "icon", "aria-label": t("close"), title: t("close") }, icon("close")),
-      ),
+    const box = titledDialog(
+      "moment",
+      t("goToMoment"),
       h(
         "div",
         { class: "month" },
@@ -125,8 +112,8 @@ class MomentDialog {
       this.error,
     );
     this.draw();
-    document.body.append(box);
-    box.showModal();
+    box.addEventListener("close", () => this.closing.abort());
+    openDialog(box, true);
     this.time.focus();
     this.time.select();
   }

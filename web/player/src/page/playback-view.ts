@@ -4,7 +4,7 @@ import type { EventMark } from "../core/event-marks.ts";
 import { bestColumns, GAP_PX } from "../core/layout.ts";
 import { CAMERAS_MAX, playbackHash } from "../core/route.ts";
 import { RATES, SharedClock } from "../core/shared-clock.ts";
-import { dayOf, firstView, mergeRanges, type RecordedRange, reveal } from "../core/timeline.ts";
+import { dayBeside, dayOf, firstView, mergeRanges, type RecordedRange, reveal } from "../core/timeline.ts";
 import { type Icon, icon } from "../icons.ts";
 import { frameAt, imageUrl, rangeOf, segmentsOf } from "./archive.ts";
 import { chooseCameras } from "./camera-chooser.ts";
@@ -158,9 +158,9 @@ export class PlaybackView {
         h(
           "div",
           { class: "toolbar foot" },
-          this.button("back", "previousDay", () => this.moveDays(-1)),
+          this.button("back", "previousDay", () => this.timeline.setView(dayBeside(this.timeline.view, -1))),
           this.picker.element,
-          this.button("next", "nextDay", () => this.moveDays(1)),
+          this.button("next", "nextDay", () => this.timeline.setView(dayBeside(this.timeline.view, 1))),
           h("span", { class: "spacer" }),
           this.button("zoomOut", "zoomOut", () => this.timeline.zoom(2)),
           this.button("zoomIn", "zoomIn", () => this.timeline.zoom(1 / 2)),
@@ -333,13 +333,6 @@ export class PlaybackView {
     else if (key === "n") void this.jump(event.shiftKey ? "previous" : "next");
     else return;
     event.preventDefault();
-  }
-
-  private moveDays(days: number): void {
-    const { from, to } = this.timeline.view;
-    const date = new Date((from + to) / 2);
-    date.setDate(date.getDate() + days);
-    this.timeline.setView(dayOf(date.getTime()));
   }
 
   private scheduleReload(): void {

@@ -4,6 +4,7 @@ import { ApiError } from "../core/api.ts";
 import { moved, newWallId } from "../core/walls.ts";
 import type { Wall, WallSettings, WallTile } from "../generated/api.ts";
 import { icon } from "../icons.ts";
+import { isDialogOpen, openDialog, titledDialog } from "./dialog.ts";
 import { h, setText } from "./dom.ts";
 import { type PageMessageKey, t } from "./i18n.ts";
 import { nameOf, store } from "./store.ts";
@@ -17,7 +18,7 @@ export function showWallSettings(
   walls: readonly Wall[],
   done: (id: string | null) => Promise<void>,
 ): void {
-  if (!document.querySelector("dialog[open]")) new Dialog(wall, walls, done).open();
+  if (!isDialogOpen()) new Dialog(wall, walls, done).open();
 }
 
 class Dialog {
@@ -58,15 +59,9 @@ class Dialog {
       void this.save();
     });
     const title = t(wall ? "editWall" : "newWall");
-    this.box = h(
-      "dialog",
-      { class: "wizard", "aria-label": title, onclose: () => this.box.remove() },
-      h(
-        "form",
-        { method: "dialog" },
-        h("h2", {}, title),
-        h("button", { class: "icon", "aria-label": t("close"), title: t("close") }, icon("close")),
-      ),
+    this.box = titledDialog(
+      "wizard",
+      title,
       h("div", { class: "content" }, form),
       this.error,
       wall &&
@@ -80,8 +75,7 @@ class Dialog {
   }
 
   open(): void {
-    document.body.append(this.box);
-    this.box.showModal();
+    openDialog(this.box);
     this.name.focus();
   }
 

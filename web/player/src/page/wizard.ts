@@ -10,7 +10,7 @@ import type {
   DiscoverAnswer,
   DiscoveredDevice,
 } from "../generated/api.ts";
-import { icon } from "../icons.ts";
+import { isDialogOpen, openDialog, titledDialog } from "./dialog.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate } from "./format.ts";
 import { t } from "./i18n.ts";
@@ -18,7 +18,7 @@ import { store } from "./store.ts";
 
 /** Open the dialog, unless one is open. */
 export function showWizard(): void {
-  if (document.querySelector("dialog[open]")) return;
+  if (isDialogOpen()) return;
   new Wizard().open();
 }
 
@@ -27,33 +27,16 @@ class Wizard {
   private readonly status = h("p", { class: "muted", role: "status" });
   private readonly error = h("p", { class: "error", role: "alert" });
   private readonly closing = new AbortController();
-  private readonly box: HTMLDialogElement = h(
-    "dialog",
-    { class: "wizard", "aria-label": t("addCamera"), onclose: () => this.close() },
-    h(
-      "form",
-      { method: "dialog" },
-      h("h2", {}, t("addCamera")),
-      h("button", { class: "icon", "aria-label": t("close"), title: t("close") }, icon("close")),
-    ),
-    this.content,
-    this.status,
-    this.error,
-  );
+  private readonly box = titledDialog("wizard", t("addCamera"), this.content, this.status, this.error);
   private devices: DiscoveredDevice[] = [];
   private user = "admin";
   private password = "";
 
   open(): void {
-    document.body.append(this.box);
-    this.box.showModal();
+    this.box.addEventListener("close", () => this.closing.abort());
+    openDialog(this.box);
     this.showSearch();
     void this.search("");
-  }
-
-  private close(): void {
-    this.closing.abort();
-    this.box.remove();
   }
 
   // --- 1. find
