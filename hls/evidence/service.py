@@ -53,6 +53,8 @@ class Evidence:
         """Segments signed since the start."""
         self.error: str | None = None
         """Why recordings are not signed at present."""
+        self.fault: str | None = None
+        """The same, where it is no error of the index, which tells its errors itself."""
         archive.post_processor.on_hashed.append(self.wake)
         archive.retention_job.on_deleting.append(self._sign_deletions)
         archive.index_sync.on_repaired.append(self._index_repaired)
@@ -122,7 +124,7 @@ class Evidence:
                     is_key_kept = True
                 while done := await self._index.call(chain_table.sign_batch, self.key, self._clock.wall_90k()):
                     self.signed += done
-                self.error = None
+                self.error = self.fault = None
             except LiveedgeError as error:
                 if self.error is None:
                     log.warning("evidence: %s; recordings are signed later", error)
@@ -131,7 +133,7 @@ class Evidence:
                 continue
             except Exception as error:
                 # The exception itself is for the log alone: it may have secrets.
-                self.error = f"an internal error, {type(error).__name__}; the log says more"
+                self.error = self.fault = f"an internal error, {type(error).__name__}; the log says more"
                 log.exception("evidence: recordings are not signed, and are tried again")
                 await asyncio.sleep(UNEXPECTED_S)
                 continue

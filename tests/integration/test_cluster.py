@@ -230,8 +230,8 @@ def test_a_node_that_ends_hands_its_camera_over_before(cluster: Cluster) -> None
     assert cluster.captures(other)  # at once
     log = cluster.nodes[other].log()
     newest = log.rindex("owned by this node")
-    before = max(0, log.rfind("owned by this node", 0, newest))
-    assert "another node hands it over to this one" in log[before:newest], "it was seen before it was owned"
+    owned_before = max(0, log.rfind("owned by this node", 0, newest))
+    assert "another node hands it over to this one" in log[owned_before:newest], "it was seen before it was owned"
     listed = spans(cluster, other)
     for before, after in pairwise(listed):
         assert before["counts_to"] <= after["counts_from"]

@@ -122,7 +122,7 @@ def _archive(gateway: Gateway) -> Iterator[Finding]:
         yield ("clock", "clock_untrusted", None, status.clock.error)
     if status.storage is not None and status.storage.error is not None:
         yield ("archive", "storage_failed", None, f"recordings are not uploaded: {status.storage.error}")
-    if gateway.evidence.error is not None and status.index_error is None:
-        yield ("archive", "not_signed", None, f"finished recordings are not signed: {gateway.evidence.error}")
+    if gateway.evidence.fault is not None:
+        yield ("archive", "not_signed", None, f"finished recordings are not signed: {gateway.evidence.fault}")
     if status.retention_error is not None:
         yield ("archive", "retention_failed", None, f"old recordings cannot be deleted: {status.retention_error}")
