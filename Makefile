@@ -13,9 +13,9 @@ BIN := .venv/bin
 PINNED := --constraints constraints.txt --build-constraints constraints.txt
 INSTALL := $(UV) pip install --quiet --exact --editable .
 TELL_PURE := $(BIN)/python -c 'from gateway.compiled import pure_reason as why; why() and print("liveedge: runs as pure Python:", why())' >&2
-# Four workers on two cores: tests with real cameras and players spend half of their time waiting. In the order of the
-# folders, the slow files come before the many fast ones, and no worker ends with a long file alone.
-XDIST := -n 4 --dist loadfile --no-loadscope-reorder
+# Three workers on two cores: tests with real cameras and players spend half of their time waiting. Four are not quicker.
+# The files with the most tests come first, so that tests in browsers do not all run at the same time.
+XDIST := -n 3 --dist loadfile
 PYTEST := $(BIN)/pytest $(XDIST)
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 # The player is built with the package; see web/player/hatch_build.py.
