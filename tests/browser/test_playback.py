@@ -21,8 +21,8 @@ async def plays_from(page: Page, time_s: float) -> None:
     """Wait until the recording plays from a time, by the player's own account."""
     await page.wait_for_function(
         """(time) => {
-          const { state, captureTime } = document.querySelector("live-edge-player");
-          return state.mode === "recording" && state.label !== "" && Math.abs(captureTime / 1000 - time) < 5;
+          const { state, captureTime } = document.querySelector("live-edge-player") ?? {};
+          return state?.mode === "recording" && state.label !== "" && Math.abs(captureTime / 1000 - time) < 5;
         }""",
         arg=time_s,
         timeout=TIMEOUT_MS,
