@@ -104,6 +104,32 @@ def load(model: type[S], overrides: Mapping[str, Any]) -> S:
     return settings
 
 
+OF_NODE_JS = frozenset(
+    f"NODE_{name}"
+    for name in [
+        "COMPILE_CACHE",
+        "DEBUG",
+        "DEBUG_NATIVE",
+        "DISABLE_COLORS",
+        "ENV",
+        "EXTRA_CA_CERTS",
+        "ICU_DATA",
+        "NO_WARNINGS",
+        "OPTIONS",
+        "PATH",
+        "PENDING_DEPRECATION",
+        "PRESERVE_SYMLINKS",
+        "REDIRECT_WARNINGS",
+        "REPL_HISTORY",
+        "TLS_REJECT_UNAUTHORIZED",
+        "USE_ENV_PROXY",
+        "V8_COVERAGE",
+        "VERSION",
+    ]
+)
+"""Variables of Node.js and of its images (https://nodejs.org/api/cli.html): they are in many environments."""
+
+
 def config_file() -> Path:
     """The path of ``liveedge.toml``, which may not exist."""
     return Path(os.environ.get("LIVEEDGE_CONFIG") or "liveedge.toml")
@@ -132,7 +158,7 @@ def unknown_names(model: type[BaseSettings], prefixes: tuple[str, ...]) -> list[
     warnings = []
     for place, values in _places():
         for name in sorted(values):
-            if name.lower() in known:
+            if name.lower() in known or name in OF_NODE_JS:
                 continue
             has_prefix = name.lower().startswith(prefixes)
             likeness = LIKENESS_WITH_PREFIX if has_prefix else LIKENESS

@@ -74,12 +74,15 @@ def test_a_name_that_only_looks_like_a_setting_is_a_warning(empty_place: Path, m
     monkeypatch.setenv("CAPTURE_TIMEOUTS", "5")
     monkeypatch.setenv("ARCHIVE_COLOUR_OF_THE_DISK", "blue")
     monkeypatch.setenv("XDG_SESSION_TYPE", "wayland")
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", "/etc/ssl/ca.pem")
+    monkeypatch.setenv("NODE_SITE", "north")
     (empty_place / ".env").write_text("DATA_DIRR=/tmp\nPORT=8001\n")
     warnings = unknown_names(Settings, PREFIXES)
     assert "environment: CAPTURE_TIMEOUTS is not a setting and is ignored: did you mean CAPTURE_TIMEOUT?" in warnings
     assert ".env: DATA_DIRR is not a setting and is ignored: did you mean DATA_DIR?" in warnings
     assert "environment: ARCHIVE_COLOUR_OF_THE_DISK is not a setting and is ignored" in warnings
-    assert not [line for line in warnings if re.search(": (XDG|PORT|HOME|PATH)", line)]
+    assert "environment: NODE_SITE is not a setting and is ignored: did you mean NODE_SITES?" in warnings
+    assert not [line for line in warnings if re.search(": (XDG|PORT|HOME|PATH|NODE_EXTRA)", line)]
 
 
 def test_the_places_that_win_over_the_file_are_named(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
