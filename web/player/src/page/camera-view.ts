@@ -7,7 +7,7 @@ import { RATES } from "../core/shared-clock.ts";
 import { dayBeside, dayOf, firstView, listedRange, mergeRanges, reveal } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";
 import type { Segment } from "../generated/api.ts";
-import { type Icon, icon } from "../icons.ts";
+import { icon } from "../icons.ts";
 import type { LiveEdgePlayer, Statistics } from "../player.ts";
 import { activityIn, findActivity } from "./activity.ts";
 import { clipPath, frameAt, imageUrl, rangeOf, save, saveBlob, segmentsOf } from "./archive.ts";
@@ -17,7 +17,8 @@ import { EventList, eventsIn } from "./event-list.ts";
 import { exportsHash } from "./exports.ts";
 import { t as exportsWord } from "./exports-i18n.ts";
 import { clock, day, duration } from "./format.ts";
-import { language, type PageMessageKey, t } from "./i18n.ts";
+import { language, t } from "./i18n.ts";
+import { iconButton, showPlayOrPause } from "./icon-button.ts";
 import { copyLink } from "./moment-link.ts";
 import { MomentPicker } from "./moment-picker.ts";
 import { Plots } from "./plots.ts";
@@ -51,9 +52,9 @@ export class CameraView {
   private eventsRequest = new AbortController();
   private activityRequest = new AbortController();
   private isLoadingEvents = false;
-  private readonly playButton = this.button("pause", "pause", () => this.playOrPause());
-  private readonly back = this.button("stepBack", "stepBack", () => this.player.step(-1));
-  private readonly forward = this.button("stepForward", "stepForward", () => this.player.step(1));
+  private readonly playButton = iconButton("pause", "pause", () => this.playOrPause());
+  private readonly back = iconButton("stepBack", "stepBack", () => this.player.step(-1));
+  private readonly forward = iconButton("stepForward", "stepForward", () => this.player.step(1));
   private readonly speed: HTMLSelectElement;
   private readonly liveButton = h(
     "button",
@@ -74,8 +75,8 @@ export class CameraView {
     icon("download"),
     t("saveClip"),
   );
-  private readonly markFrom = this.button("markIn", "clipFrom", () => this.timeline.setSelectionEdge("from"));
-  private readonly markTo = this.button("markOut", "clipTo", () => this.timeline.setSelectionEdge("to"));
+  private readonly markFrom = iconButton("markIn", "clipFrom", () => this.timeline.setSelectionEdge("from"));
+  private readonly markTo = iconButton("markOut", "clipTo", () => this.timeline.setSelectionEdge("to"));
   /** The buttons of a selection replace the legend, so that the timeline does not move. */
   private readonly legendSub = h("span", { class: "legend legendSub", hidden: true }, t("legendSub"));
   private readonly legendActivity = h("span", { class: "legend legendActivity", hidden: true }, t("legendActivity"));
@@ -90,10 +91,10 @@ export class CameraView {
     this.legendActivity,
     this.legendEvent,
   );
-  private readonly previousActivity = this.button("activityBack", "previousActivity", () => void this.jump("previous"));
-  private readonly nextActivity = this.button("activityNext", "nextActivity", () => void this.jump("next"));
-  private readonly selectClip = this.button("cut", "cut", () => this.timeline.selectAround());
-  private readonly clearClip = this.button("close", "clear", () => this.timeline.clearSelection());
+  private readonly previousActivity = iconButton("activityBack", "previousActivity", () => void this.jump("previous"));
+  private readonly nextActivity = iconButton("activityNext", "nextActivity", () => void this.jump("next"));
+  private readonly selectClip = iconButton("cut", "cut", () => this.timeline.selectAround());
+  private readonly clearClip = iconButton("close", "clear", () => this.timeline.clearSelection());
   private readonly selectionLabel = h("span", { class: "muted" });
   private readonly message = h("p", { class: "message", role: "status" });
   private segments: Segment[] = [];
@@ -208,16 +209,16 @@ export class CameraView {
           this.nextActivity,
           this.selectClip,
           this.exportButton(),
-          this.button("link", "copyLink", () => void this.copyLink()),
-          this.button("camera", "saveSnapshot", () => void this.saveSnapshot()),
+          iconButton("link", "copyLink", () => void this.copyLink()),
+          iconButton("camera", "saveSnapshot", () => void this.saveSnapshot()),
         ),
         this.timeline.element,
         h(
           "div",
           { class: "toolbar foot" },
-          this.button("back", "previousDay", () => this.timeline.setView(dayBeside(this.timeline.view, -1))),
+          iconButton("back", "previousDay", () => this.timeline.setView(dayBeside(this.timeline.view, -1))),
           this.picker.element,
-          this.button("next", "nextDay", () => this.timeline.setView(dayBeside(this.timeline.view, 1))),
+          iconButton("next", "nextDay", () => this.timeline.setView(dayBeside(this.timeline.view, 1))),
           h("span", { class: "spacer" }),
           this.legend,
           this.selectionLabel,
@@ -225,8 +226,8 @@ export class CameraView {
           this.markFrom,
           this.markTo,
           this.clearClip,
-          this.button("zoomOut", "zoomOut", () => this.timeline.zoom(2)),
-          this.button("zoomIn", "zoomIn", () => this.timeline.zoom(1 / 2)),
+          iconButton("zoomOut", "zoomOut", () => this.timeline.zoom(2)),
+          iconButton("zoomIn", "zoomIn", () => this.timeline.zoom(1 / 2)),
         ),
         this.message,
       ),
@@ -255,14 +256,6 @@ export class CameraView {
       "button",
       { type: "button", class: "icon", title: word, "aria-label": word, onclick: open },
       icon("export"),
-    );
-  }
-
-  private button(symbol: Icon, key: PageMessageKey, onClick: () => void): HTMLButtonElement {
-    return h(
-      "button",
-      { type: "button", class: "icon", title: t(key), "aria-label": t(key), onclick: onClick },
-      icon(symbol),
     );
   }
 
@@ -335,12 +328,7 @@ export class CameraView {
     const rate = String(player.playbackRate);
     if (this.speed.value !== rate && document.activeElement !== this.speed) this.speed.value = rate;
     for (const control of [this.back, this.forward, this.speed]) control.disabled = isLive;
-    const key = player.paused ? "play" : "pause";
-    if (this.playButton.dataset.key !== key) {
-      this.playButton.dataset.key = key;
-      this.playButton.replaceChildren(icon(key));
-      this.playButton.title = this.playButton.ariaLabel = t(key);
-    }
+    showPlayOrPause(this.playButton, player.paused ? "play" : "pause");
   }
 
   private key(event: KeyboardEvent): void {

@@ -2,7 +2,7 @@
 
 import "../player.ts";
 import { CAMERAS_MAX, type GridRoute, gridHash, type PageRoute, parseRoute, playbackHash } from "../core/route.ts";
-import { type Icon, icon } from "../icons.ts";
+import { icon } from "../icons.ts";
 import { CameraView } from "./camera-view.ts";
 import { h, setText } from "./dom.ts";
 import { ExportsView, exportsHash } from "./exports.ts";
@@ -10,7 +10,8 @@ import { t as exportsWord } from "./exports-i18n.ts";
 import { bytes } from "./format.ts";
 import { Grid } from "./grid.ts";
 import { showHelp } from "./help.ts";
-import { language, type PageMessageKey, t } from "./i18n.ts";
+import { language, t } from "./i18n.ts";
+import { iconButton } from "./icon-button.ts";
 import { PlaybackView } from "./playback-view.ts";
 import { showSignIn } from "./signin.ts";
 import { isLive, nameOf, store } from "./store.ts";
@@ -38,8 +39,8 @@ const columns = h(
     h("option", { value: count }, count === "0" ? `${t("columns")}: ${t("auto")}` : `${t("columns")}: ${count}`),
   ),
 );
-const add = headerButton("add", "addCamera", showWizard);
-const wall = headerButton("wall", "wall", enterWall);
+const add = iconButton("add", "addCamera", showWizard);
+const wall = iconButton("wall", "wall", enterWall);
 const exportsButton = h(
   "a",
   {
@@ -51,7 +52,7 @@ const exportsButton = h(
   },
   icon("export"),
 );
-const together = headerButton("together", "playTogether", () => (location.hash = playbackHash([], null)));
+const together = iconButton("together", "playTogether", () => (location.hash = playbackHash([], null)));
 /** The grid as it is, or was before the view. */
 let place: GridRoute = { view: "grid", isFull: false, wall: null };
 const walls = new Walls(
@@ -85,7 +86,7 @@ const header = h(
   add,
   together,
   wall,
-  headerButton("help", "keys", showHelp),
+  iconButton("help", "keys", showHelp),
 );
 
 const grid = new Grid();
@@ -219,14 +220,6 @@ function updateTab(): void {
 function cameraName(id: string): string {
   const camera = store.camera(id);
   return camera ? nameOf(camera) : id;
-}
-
-function headerButton(symbol: Icon, word: PageMessageKey, onClick: () => void): HTMLButtonElement {
-  return h(
-    "button",
-    { type: "button", class: "icon", title: t(word), "aria-label": t(word), onclick: onClick },
-    icon(symbol),
-  );
 }
 
 /** A kiosk can open #/wall directly, but browsers allow full screen only after a user action. */

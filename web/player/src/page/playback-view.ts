@@ -5,12 +5,13 @@ import { bestColumns, GAP_PX } from "../core/layout.ts";
 import { CAMERAS_MAX, playbackHash } from "../core/route.ts";
 import { RATES, SharedClock } from "../core/shared-clock.ts";
 import { dayBeside, dayOf, firstView, mergeRanges, type RecordedRange, reveal } from "../core/timeline.ts";
-import { type Icon, icon } from "../icons.ts";
+import { icon } from "../icons.ts";
 import { frameAt, imageUrl, rangeOf, segmentsOf } from "./archive.ts";
 import { chooseCameras } from "./camera-chooser.ts";
 import { h, setText } from "./dom.ts";
 import { clock as clockText, day } from "./format.ts";
-import { type PageMessageKey, t } from "./i18n.ts";
+import { t } from "./i18n.ts";
+import { iconButton, showPlayOrPause } from "./icon-button.ts";
 import { activityOf, eventsOf, findMark } from "./marks.ts";
 import { copyLink } from "./moment-link.ts";
 import { MomentPicker } from "./moment-picker.ts";
@@ -39,9 +40,9 @@ export class PlaybackView {
   private readonly timeline: Timeline;
   /** null while live. */
   private clock: SharedClock | null = null;
-  private readonly playButton = this.button("pause", "pause", () => this.playOrPause());
-  private readonly back = this.button("stepBack", "stepBack", () => this.step(-1));
-  private readonly forward = this.button("stepForward", "stepForward", () => this.step(1));
+  private readonly playButton = iconButton("pause", "pause", () => this.playOrPause());
+  private readonly back = iconButton("stepBack", "stepBack", () => this.step(-1));
+  private readonly forward = iconButton("stepForward", "stepForward", () => this.step(1));
   private readonly speed: HTMLSelectElement;
   private readonly liveButton = h(
     "button",
@@ -150,31 +151,23 @@ export class PlaybackView {
           this.liveButton,
           this.time,
           h("span", { class: "spacer" }),
-          this.button("activityBack", "previousMark", () => void this.jump("previous")),
-          this.button("activityNext", "nextMark", () => void this.jump("next")),
-          this.button("link", "copyLink", () => void this.copyLink()),
+          iconButton("activityBack", "previousMark", () => void this.jump("previous")),
+          iconButton("activityNext", "nextMark", () => void this.jump("next")),
+          iconButton("link", "copyLink", () => void this.copyLink()),
         ),
         this.timeline.element,
         h(
           "div",
           { class: "toolbar foot" },
-          this.button("back", "previousDay", () => this.timeline.setView(dayBeside(this.timeline.view, -1))),
+          iconButton("back", "previousDay", () => this.timeline.setView(dayBeside(this.timeline.view, -1))),
           this.picker.element,
-          this.button("next", "nextDay", () => this.timeline.setView(dayBeside(this.timeline.view, 1))),
+          iconButton("next", "nextDay", () => this.timeline.setView(dayBeside(this.timeline.view, 1))),
           h("span", { class: "spacer" }),
-          this.button("zoomOut", "zoomOut", () => this.timeline.zoom(2)),
-          this.button("zoomIn", "zoomIn", () => this.timeline.zoom(1 / 2)),
+          iconButton("zoomOut", "zoomOut", () => this.timeline.zoom(2)),
+          iconButton("zoomIn", "zoomIn", () => this.timeline.zoom(1 / 2)),
         ),
         this.message,
       ),
-    );
-  }
-
-  private button(symbol: Icon, key: PageMessageKey, onClick: () => void): HTMLButtonElement {
-    return h(
-      "button",
-      { type: "button", class: "icon", title: t(key), "aria-label": t(key), onclick: onClick },
-      icon(symbol),
     );
   }
 
@@ -279,12 +272,7 @@ export class PlaybackView {
     this.picker.setLabel(day((from + to) / 2));
     this.liveButton.setAttribute("aria-pressed", String(isLive));
     for (const control of [this.back, this.forward, this.speed]) control.disabled = isLive;
-    const key = this.clock?.paused ? "play" : "pause";
-    if (this.playButton.dataset.key !== key) {
-      this.playButton.dataset.key = key;
-      this.playButton.replaceChildren(icon(key));
-      this.playButton.title = this.playButton.ariaLabel = t(key);
-    }
+    showPlayOrPause(this.playButton, this.clock?.paused ? "play" : "pause");
   }
 
   private updateLayout(): void {
