@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Mapping
 
 from sqlalchemy import delete, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 
 from hls.cluster import schema
 from hls.cluster.store import PostgresStore
@@ -33,12 +32,12 @@ class ClusterExchange:
         with self._store.transaction() as connection:
             for camera_id in sorted(statuses):
                 values = {"node_id": self._node_id, "status": statuses[camera_id]}
-                written = insert(schema.status).values(camera_id=camera_id, **values)
+                written = self._store.insert(schema.status).values(camera_id=camera_id, **values)
                 connection.execute(written.on_conflict_do_update(index_elements=["camera_id"], set_=values))
 
     def statuses(self) -> dict[str, str]:
         """The statuses of the cameras that other nodes own."""
-        query = text(_STATUSES.format(now=self._store.now))
+        query = self._store.sql(_STATUSES)
         with self._store.transaction() as connection:
             return {row.camera_id: row.status for row in connection.execute(query, {"me": self._node_id})}
 
@@ -46,8 +45,8 @@ class ClusterExchange:
         """Have a node execute a command. Returns the number for :meth:`reply_of`."""
         number = uuid.uuid4().hex
         table = schema.command.c
-        old = table.asked_at < text(f"{self._store.now} - interval '{_KEPT_S} seconds'")
-        asked = insert(schema.command).values(
+        old = table.asked_at < text(self._store.at(-_KEPT_S))
+        asked = self._store.insert(schema.command).values(
             id=number, node_id=node_id, command=command, asked_at=text(self._store.now)
         )
         with self._store.transaction() as connection:
@@ -57,7 +56,7 @@ class ClusterExchange:
 
     def asked(self) -> dict[str, str]:
         """Take the commands for this node, by their numbers."""
-        query = text(_ASKED.format(now=self._store.now, within_s=COMMAND_S))
+        query = self._store.sql(_ASKED, oldest=-COMMAND_S)
         with self._store.transaction() as connection:
             return {row.id: row.command for row in connection.execute(query, {"me": self._node_id})}
 
@@ -89,6 +88,6 @@ WHERE s.node_id <> :me
 
 _ASKED = """
 UPDATE cluster_command SET is_taken = true
-WHERE node_id = :me AND NOT is_taken AND asked_at > {now} - interval '{within_s} seconds'
+WHERE node_id = :me AND NOT is_taken AND asked_at > {oldest}
 RETURNING id, command
 """

@@ -7,7 +7,7 @@ Rules:
 3. What is kept for the next holder is written only by the present one.
 """
 
-from sqlalchemy import ColumnElement, select, text, update
+from sqlalchemy import ColumnElement, select, update
 
 from hls.cluster import schema
 from hls.cluster.store import PostgresStore
@@ -24,7 +24,7 @@ class ClusterRoles:
 
     def claim(self, name: str) -> str | None:
         """Hold the role if nobody alive does. Returns the holder's node id then; ``None``: nobody."""
-        query = text(_CLAIM.format(now=self._store.now, margin_s=MARGIN_S))
+        query = self._store.sql(_CLAIM, oldest=-MARGIN_S)
         with self._store.transaction() as connection:
             connection.execute(query, {"name": name, "me": self._node_id})
             return connection.scalar(select(schema.role.c.node_id).where(schema.role.c.name == name))
@@ -53,9 +53,9 @@ class ClusterRoles:
 _CLAIM = """
 INSERT INTO cluster_role AS old (name, node_id)
 SELECT CAST(:name AS text), CAST(:me AS text)
-WHERE EXISTS (SELECT FROM cluster_node WHERE id = :me AND expires_at > {now} AND NOT is_draining)
+WHERE EXISTS (SELECT 1 FROM cluster_node WHERE id = :me AND expires_at > {now} AND NOT is_draining)
 ON CONFLICT (name) DO UPDATE SET node_id = excluded.node_id
 WHERE old.node_id IS NULL OR NOT EXISTS (
-    SELECT FROM cluster_node WHERE id = old.node_id AND expires_at > {now} - interval '{margin_s} seconds'
+    SELECT 1 FROM cluster_node WHERE id = old.node_id AND expires_at > {oldest}
 )
 """

@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Engine,
+    TextClause,
     create_engine,
     delete,
     func,
@@ -66,6 +67,9 @@ class FoundFile:
 class PostgresStore:
     """See the module. Blocking; one thread at a time. ``now``: the clock in SQL, another in tests."""
 
+    insert = staticmethod(insert)
+    """An INSERT of the dialect."""
+
     def __init__(self, url: str, now: str = "clock_timestamp()") -> None:
         self._url = url
         self.now = now
@@ -91,16 +95,30 @@ class PostgresStore:
             raise SettingsError(
                 f"CLUSTER_URL needs the Python package {error.name!r}: pip install 'liveedge[postgres]'"
             ) from None
-        self._server.watch(engine)
-        self._engine = engine
+        self._use(engine)
         try:
-            with self.transaction() as connection:
-                schema.migrate(connection)
-                ended = schema.node.c.expires_at < text(f"{self.now} - interval '{FORGET_S} seconds'")
-                connection.execute(delete(schema.node).where(ended))
+            self._migrate()
         except StorageError as error:
             self.close()
             raise SettingsError(f"the cluster cannot be joined: {error}; see CLUSTER_URL") from None
+
+    def _use(self, engine: Engine) -> None:
+        self._server.watch(engine)
+        self._engine = engine
+
+    def _migrate(self) -> None:
+        with self.transaction() as connection:
+            schema.migrate(connection)
+            ended = schema.node.c.expires_at < text(self.at(-FORGET_S))
+            connection.execute(delete(schema.node).where(ended))
+
+    def at(self, seconds: float) -> str:
+        """A moment in SQL, so many seconds from now."""
+        return f"{self.now} + interval '{seconds} seconds'"
+
+    def sql(self, statement: str, **moments: float) -> TextClause:
+        """A statement. ``{now}`` in it is the clock, and each name of ``moments`` that of :meth:`at`."""
+        return text(statement.format(now=self.now, **{name: self.at(each) for name, each in moments.items()}))
 
     def close(self) -> None:
         """Disconnect. May be called twice."""
@@ -125,12 +143,12 @@ class PostgresStore:
     def renew(self, node: Node) -> View:
         """See :class:`~gateway.cluster.store.ClusterStore`."""
         row = {"name": node.name, "url": node.url, "sites": sorted(node.sites), "weight": node.weight}
-        row |= {"is_draining": node.is_draining, "expires_at": text(f"{self.now} + interval '{EXPIRY_S} seconds'")}
+        row |= {"is_draining": node.is_draining, "expires_at": text(self.at(EXPIRY_S))}
         table, kept = schema.node.c, schema.camera.c
         with self.transaction() as connection:
-            renewed = insert(schema.node).values(id=node.id, **row)
+            renewed = self.insert(schema.node).values(id=node.id, **row)
             connection.execute(renewed.on_conflict_do_update(index_elements=[table.id], set_=row))
-            connection.execute(text(_SEEN.format(now=self.now)), {"name": node.name})
+            connection.execute(self.sql(_SEEN, old=-10), {"name": node.name})
             nodes = connection.execute(select(schema.node).where(table.expires_at > text(self.now))).all()
             # First: what is read after it may be newer, and is then read again.
             revision = connection.scalar(select(schema.version.c.revision))
@@ -147,7 +165,7 @@ class PostgresStore:
         """See :class:`~gateway.cluster.store.ClusterStore`."""
         values = {"camera_id": camera_id, "node_id": node_id, "epoch": epoch}
         with self.transaction() as connection:
-            new: int | None = connection.scalar(text(_CLAIM.format(now=self.now)), values)
+            new: int | None = connection.scalar(self.sql(_CLAIM), values)
         return new
 
     def hand_over(self, camera_id: str, node_id: str, epoch: int, successor_id: str | None) -> bool:
@@ -182,7 +200,7 @@ class PostgresStore:
     def set_camera(self, camera_id: str, sites: Iterable[str] = (), settings: Mapping[str, Any] | None = None) -> None:
         """Add a camera, or change it."""
         values: dict[str, Any] = {"sites": sorted(sites), "settings": dict(settings or {})}
-        changed = insert(schema.camera).values(id=camera_id, **values)
+        changed = self.insert(schema.camera).values(id=camera_id, **values)
         with self.transaction() as connection:
             connection.execute(changed.on_conflict_do_update(index_elements=[schema.camera.c.id], set_=values))
             connection.execute(_CHANGED)
@@ -199,7 +217,7 @@ class PostgresStore:
         """The random texts that all nodes share, by :class:`~gateway.cluster.model.KeyName`; makes those that lack."""
         made = [{"name": name.value, "value": secrets.token_urlsafe(32)} for name in KeyName]
         with self.transaction() as connection:
-            connection.execute(insert(schema.key).values(made).on_conflict_do_nothing())
+            connection.execute(self.insert(schema.key).values(made).on_conflict_do_nothing())
         with self.transaction() as connection:
             return {row.name: row.value for row in connection.execute(select(schema.key))}
 
@@ -236,7 +254,7 @@ class PostgresStore:
         keeps the span that it had; a new one gets none, and is a spare.
         """
         with self.transaction() as connection:
-            return write_row(connection, file, epoch)
+            return self.write_row(connection, file, epoch)
 
     def write(
         self, files: Sequence[tuple[RecordedFile, int]], node_name: str, deleted: Sequence[tuple[str, str]]
@@ -248,7 +266,7 @@ class PostgresStore:
                 gone = table.camera_id == camera_id, table.node_name == node_name, table.name == name
                 connection.execute(delete(schema.recording).where(*gone))
             # In one order, so that the transactions of two nodes do not wait for each other.
-            done = {number: write_row(connection, *files[number]) for number in _in_order(files)}
+            done = {number: self.write_row(connection, *files[number]) for number in _in_order(files)}
         return [done[number] for number in range(len(files))]
 
     def newest(self, node_name: str) -> dict[str, int]:
@@ -257,6 +275,10 @@ class PostgresStore:
         query = select(table.camera_id, func.max(table.start_90k)).where(table.node_name == node_name)
         with self.transaction() as connection:
             return {row[0]: row[1] for row in connection.execute(query.group_by(table.camera_id))}
+
+    def write_row(self, connection: Connection, file: RecordedFile, epoch: int) -> bool:
+        """:meth:`record`, as a part of a transaction."""
+        return bool(connection.scalar(self.sql(_RECORD), asdict(file) | {"epoch": epoch}))
 
     def find(
         self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int, rendition: str | None = None
@@ -283,11 +305,6 @@ def _in_order(files: Sequence[tuple[RecordedFile, int]]) -> list[int]:
     return sorted(range(len(files)), key=lambda number: files[number][0].camera_id)
 
 
-def write_row(connection: Connection, file: RecordedFile, epoch: int) -> bool:
-    """:meth:`PostgresStore.record`, as a part of a transaction."""
-    return bool(connection.scalar(text(_RECORD), asdict(file) | {"epoch": epoch}))
-
-
 _CHANGED = update(schema.version).values(revision=schema.version.c.revision + 1)
 
 _IS_OF_CAMERA = schema.owner.c.camera_id == schema.camera.c.id
@@ -295,7 +312,7 @@ _IS_OF_CAMERA = schema.owner.c.camera_id == schema.camera.c.id
 _SEEN = """
 INSERT INTO cluster_member AS old (name, seen_at) VALUES (:name, {now})
 ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at, has_left = false
-WHERE old.has_left OR old.seen_at < excluded.seen_at - interval '10 seconds'
+WHERE old.has_left OR old.seen_at < {old}
 """
 
 _CLAIM = """
@@ -304,11 +321,11 @@ WITH alive AS (
 )
 INSERT INTO cluster_owner AS old (camera_id, epoch, node_id)
 SELECT id, 1, CAST(:node_id AS text) FROM cluster_camera
-WHERE id = :camera_id AND EXISTS (SELECT FROM alive WHERE alive.id = :node_id)
-  AND (:epoch = 0 OR EXISTS (SELECT FROM cluster_owner WHERE camera_id = :camera_id))
+WHERE id = :camera_id AND EXISTS (SELECT 1 FROM alive WHERE alive.id = :node_id)
+  AND (:epoch = 0 OR EXISTS (SELECT 1 FROM cluster_owner WHERE camera_id = :camera_id))
 ON CONFLICT (camera_id) DO UPDATE SET epoch = old.epoch + 1, node_id = excluded.node_id, successor_id = NULL
 WHERE old.epoch = :epoch
-  AND (old.successor_id = excluded.node_id OR NOT EXISTS (SELECT FROM alive WHERE alive.id = old.node_id))
+  AND (old.successor_id = excluded.node_id OR NOT EXISTS (SELECT 1 FROM alive WHERE alive.id = old.node_id))
 RETURNING epoch
 """
 
@@ -330,12 +347,13 @@ INSERT INTO cluster_recording AS old
     (camera_id, rendition, node_name, name, epoch, start_90k, end_90k, size, from_90k, to_90k)
 SELECT :camera_id, :rendition, :node_name, :name, :epoch, :start_90k, :end_90k, :size,
        (SELECT begin_90k FROM canonical), (SELECT end_90k FROM canonical)
+WHERE true
 ON CONFLICT (camera_id, rendition, node_name, name) DO UPDATE SET
     start_90k = excluded.start_90k, end_90k = excluded.end_90k, size = excluded.size,
-    epoch = CASE WHEN EXISTS (SELECT FROM fence) THEN excluded.epoch ELSE old.epoch END,
-    from_90k = CASE WHEN EXISTS (SELECT FROM fence) THEN excluded.from_90k
+    epoch = CASE WHEN EXISTS (SELECT 1 FROM fence) THEN excluded.epoch ELSE old.epoch END,
+    from_90k = CASE WHEN EXISTS (SELECT 1 FROM fence) THEN excluded.from_90k
                     WHEN old.from_90k < excluded.end_90k THEN old.from_90k END,
-    to_90k = CASE WHEN EXISTS (SELECT FROM fence) THEN excluded.to_90k
+    to_90k = CASE WHEN EXISTS (SELECT 1 FROM fence) THEN excluded.to_90k
                   WHEN old.from_90k < excluded.end_90k THEN least(old.to_90k, excluded.end_90k) END
 RETURNING (SELECT count(*) FROM fence)
 """

@@ -16,13 +16,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import delete, select, text
-from sqlalchemy.dialects.postgresql import insert
 
 from hls.archive.segment import Segment, SegmentWithFragments
 from hls.archive.segment_record import read_record, write_record
 from hls.archive.upload import Upload, pack_parts, unpack_parts
 from hls.cluster import schema
-from hls.cluster.store import PostgresStore, RecordedFile, write_row
+from hls.cluster.store import PostgresStore, RecordedFile
 
 ADOPT_AFTER_S = 300
 """Longer than a machine needs to start again: with its disk, it completes its uploads itself, without a loss."""
@@ -79,13 +78,13 @@ class ClusterUploads:
                     "record": write_record(found.segment, found.fragments, None),
                     "adopter_id": None,
                 }
-                written = insert(schema.upload).values(**keys, **values)
+                written = self._store.insert(schema.upload).values(**keys, **values)
                 connection.execute(written.on_conflict_do_update(index_elements=list(keys), set_=values))
 
     def adopt(self, limit: int) -> list[Orphan]:
         """Take uploads that this node may complete; rules 2 and 3."""
         values = {"me": self._node_id, "name": self._node_name, "limit": limit}
-        query = text(_ADOPT.format(now=self._store.now, after_s=ADOPT_AFTER_S))
+        query = self._store.sql(_ADOPT, oldest=-ADOPT_AFTER_S)
         with self._store.transaction() as connection:
             rows = connection.execute(query, values).all()
         orphans = []
@@ -121,24 +120,24 @@ class ClusterUploads:
             if (orphan.node_name, before.name) != (file.node_name, file.name):
                 same = rows.camera_id == file.camera_id, rows.node_name == file.node_name, rows.name == file.name
                 connection.execute(delete(schema.recording).where(*same))
-            if not connection.execute(text(_MOVE), values).rowcount:
-                write_row(connection, file, 0)
+            if not connection.execute(self._store.sql(_MOVE), values).rowcount:
+                self._store.write_row(connection, file, 0)
 
     def absent(self) -> list[AbsentNode]:
         """The nodes that are not alive, by name."""
-        query = text(_ABSENT.format(now=self._store.now))
+        query = self._store.sql(_ABSENT)
         with self._store.transaction() as connection:
             return [AbsentNode(*row) for row in connection.execute(query)]
 
     def forget(self) -> bool:
         """Remove rows by rule 5. Returns whether there may be more."""
         table = schema.member.c
-        old = text(f"seen_at < {self._store.now} - interval '{FORGET_AFTER_S} seconds'")
+        old = text(f"seen_at < {self._store.at(-FORGET_AFTER_S)}")
         with self._store.transaction() as connection:
             name = connection.scalar(select(table.name).where(old).order_by(table.name).limit(1))
             if name is None:
                 return False
-            removed = connection.execute(text(_FORGET), {"name": name, "limit": FORGET_BATCH}).rowcount
+            removed = connection.execute(self._store.sql(_FORGET), {"name": name, "limit": FORGET_BATCH}).rowcount
             if removed < FORGET_BATCH:
                 connection.execute(delete(schema.upload).where(schema.upload.c.node_name == name))
                 connection.execute(delete(schema.member).where(table.name == name))
@@ -154,13 +153,13 @@ WITH alive AS (
     SELECT id, name FROM cluster_node WHERE expires_at > {now}
 ), free AS (
     SELECT node_name, camera_id, name FROM cluster_upload AS u
-    WHERE EXISTS (SELECT FROM alive WHERE id = :me)
+    WHERE EXISTS (SELECT 1 FROM alive WHERE id = :me)
       AND (adopter_id IS NULL OR adopter_id = :me OR adopter_id NOT IN (SELECT id FROM alive))
       AND ((node_name = :name AND node_id <> :me)
         OR (node_name NOT IN (SELECT name FROM alive)
-          AND EXISTS (SELECT FROM cluster_member AS m WHERE m.name = u.node_name
-                      AND m.seen_at < {now} - interval '{after_s} seconds')
-          AND NOT EXISTS (SELECT FROM cluster_owner AS o JOIN alive ON alive.id = o.node_id
+          AND EXISTS (SELECT 1 FROM cluster_member AS m WHERE m.name = u.node_name
+                      AND m.seen_at < {oldest})
+          AND NOT EXISTS (SELECT 1 FROM cluster_owner AS o JOIN alive ON alive.id = o.node_id
                           WHERE o.camera_id = u.camera_id AND o.node_id <> :me)))
     ORDER BY u.name DESC LIMIT :limit FOR UPDATE SKIP LOCKED
 )

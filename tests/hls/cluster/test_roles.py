@@ -5,9 +5,9 @@ import pytest
 from gateway.cluster.model import EXPIRY_S
 from hls.cluster.exchange import COMMAND_S, ClusterExchange
 from hls.cluster.roles import MARGIN_S, ClusterRoles
-from tests.hls.cluster.test_store import NODES, SteppedStore, store
+from tests.hls.cluster.test_store import NODES, SteppedStore, postgres_store, store
 
-__all__ = ["store"]
+__all__ = ["postgres_store", "store"]
 
 pytestmark = pytest.mark.integration
 

@@ -1,7 +1,8 @@
-"""The store in PostgreSQL: the same answers as the one in memory, on which the schedules of many nodes are tried."""
+"""The stores in PostgreSQL and SQLite answer as the one in memory, on which the schedules of many nodes are tried."""
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from sqlalchemy import Column, Float, MetaData, Table, create_engine, insert, se
 from gateway.cluster.model import EXPIRY_S, Node
 from gateway.errors import SettingsError, StorageError
 from hls.cluster import schema
-from hls.cluster.store import PostgresStore, RecordedFile, write_row
+from hls.cluster.sqlite_store import SqliteStore
+from hls.cluster.store import PostgresStore, RecordedFile
 from tests.support.cluster_store import MemoryStore
 
 pytestmark = pytest.mark.integration
@@ -28,8 +30,7 @@ class SteppedStore(PostgresStore):
     """With a clock that tests set, and what is in the tables."""
 
     def tick(self, now_s: float) -> None:
-        with self.transaction() as connection:
-            connection.execute(update(clock).values(now_s=now_s))
+        raise NotImplementedError
 
     def rows(self) -> dict[tuple[str, str, str], Any]:
         table = schema.recording.c
@@ -40,13 +41,28 @@ class SteppedStore(PostgresStore):
             }
 
 
+class SteppedPostgresStore(SteppedStore):
+    def tick(self, now_s: float) -> None:
+        with self.transaction() as connection:
+            connection.execute(update(clock).values(now_s=now_s))
+
+
+class SteppedSqliteStore(SqliteStore, SteppedStore):
+    def __init__(self, path: Path) -> None:
+        self.now_s = 0.0
+        super().__init__(path, lambda: self.now_s)
+
+    def tick(self, now_s: float) -> None:
+        self.now_s = now_s
+
+
 @pytest.fixture
-def store(postgres_url: str) -> Iterator[SteppedStore]:
+def postgres_store(postgres_url: str) -> Iterator[SteppedStore]:
     engine = create_engine(postgres_url)
     with engine.begin() as connection:
         clock.create(connection)
         connection.execute(insert(clock).values(now_s=0))
-    made = SteppedStore(postgres_url, NOW)
+    made = SteppedPostgresStore(postgres_url, NOW)
     made.open()
     yield made
     made.close()
@@ -54,6 +70,17 @@ def store(postgres_url: str) -> Iterator[SteppedStore]:
         schema.tables.drop_all(connection)
         clock.drop(connection)
     engine.dispose()
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SteppedStore]:
+    if request.param == "postgres":
+        yield request.getfixturevalue("postgres_store")
+        return
+    made = SteppedSqliteStore(tmp_path / "cluster.sqlite3")
+    made.open()
+    yield made
+    made.close()
 
 
 def operation(chance: random.Random, memory: MemoryStore, number: int) -> tuple[Any, ...]:
@@ -104,21 +131,21 @@ def test_both_stores_answer_alike(store: SteppedStore) -> None:
     assert any(row.canonical not in (None, row.span) for row in memory.rows.values())
 
 
-def test_a_claim_waits_for_a_write_of_the_owner_before_it(store: SteppedStore, postgres_url: str) -> None:
+def test_a_claim_waits_for_a_write_of_the_owner_before_it(postgres_store: SteppedStore, postgres_url: str) -> None:
     """Then no row of the owner is written after the claim with what was true before it."""
-    store.set_camera("door")
-    store.renew(NODES[0])
-    assert store.claim("door", NODES[0].id, 0) == 1
-    store.tick(100)
-    store.renew(NODES[1])
+    postgres_store.set_camera("door")
+    postgres_store.renew(NODES[0])
+    assert postgres_store.claim("door", NODES[0].id, 0) == 1
+    postgres_store.tick(100)
+    postgres_store.renew(NODES[1])
     writer = PostgresStore(postgres_url, NOW)
     writer.open()
     file = RecordedFile("door", "main", "a", "file", 0, 10, 100)
     with writer.transaction() as connection:
-        assert write_row(connection, file, 1)
+        assert writer.write_row(connection, file, 1)
         with pytest.raises(StorageError):  # after the time that a statement may take
-            store.claim("door", NODES[1].id, 1)
-    assert store.claim("door", NODES[1].id, 1) == 2
+            postgres_store.claim("door", NODES[1].id, 1)
+    assert postgres_store.claim("door", NODES[1].id, 1) == 2
     assert not writer.record(file, 1)
     writer.close()
 

@@ -11,9 +11,9 @@ from hls.cluster import uploads
 from hls.cluster.store import RecordedFile
 from hls.cluster.uploads import ADOPT_AFTER_S, FORGET_AFTER_S, ClusterUploads, Orphan
 from hls.storage.client import PartDone
-from tests.hls.cluster.test_store import NODES, SteppedStore, store
+from tests.hls.cluster.test_store import NODES, SteppedStore, postgres_store, store
 
-__all__ = ["store"]
+__all__ = ["postgres_store", "store"]
 
 pytestmark = pytest.mark.integration
 

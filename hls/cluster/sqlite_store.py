@@ -1,0 +1,91 @@
+"""SqliteStore: what the workers of one machine share, in a file (:mod:`web.workers`), by the statements of PostgreSQL.
+
+Rules:
+
+1. Each transaction has the file alone, from its begin: so no two decide at once.
+2. The clock is a monotonic one, which all processes of a machine share: a host's clock that is set ends no lease.
+3. The file is of one run of the parent process, which removes it before: nothing in it has to survive a crash of the
+   machine, and so nothing waits for the disk.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import TextClause, create_engine, delete, event, select
+from sqlalchemy import insert as plain_insert
+from sqlalchemy.dialects.sqlite import insert
+
+from gateway.cluster.model import REQUEST_MAX_S
+from hls.archive.database_server import DatabaseServer
+from hls.cluster import schema
+from hls.cluster.store import PostgresStore
+
+AWAY = "the file that the workers share cannot be used at present"
+
+
+class SqliteStore(PostgresStore):
+    """See the module. ``wall_s``: the clock of rule 2, in Unix seconds."""
+
+    insert = staticmethod(insert)  # type: ignore[assignment]
+
+    def __init__(self, path: Path, wall_s: Callable[[], float]) -> None:
+        super().__init__(str(path), "cluster_time(0)")
+        self._server = DatabaseServer("WORKERS", AWAY)
+        self._path = path
+        self._wall_s = wall_s
+
+    def open(self) -> None:
+        """Open the file. Raises :class:`~gateway.errors.StorageError`."""
+        engine = create_engine(f"sqlite:///{self._path}", connect_args={"timeout": REQUEST_MAX_S})
+        event.listen(engine, "connect", self._connected)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        self._use(engine)
+        with self.transaction() as connection:
+            schema.tables.create_all(connection)
+            if connection.scalar(select(schema.version.c.version)) is None:
+                connection.execute(plain_insert(schema.version).values(version=len(schema.MIGRATIONS)))
+
+    def at(self, seconds: float) -> str:
+        return f"cluster_time({seconds})"
+
+    def sql(self, statement: str, **moments: float) -> TextClause:
+        for postgres, sqlite in _DIALECT:
+            statement = statement.replace(postgres, sqlite)
+        statement, returning, columns = statement.partition("RETURNING ")
+        # It knows no aliases there.
+        statement += returning + re.sub(r"\b\w+\.", "", columns)
+        return super().sql(statement, **moments)
+
+    def end_lease(self, node_name: str) -> None:
+        """The process of this name has ended: others may take its cameras at once. Raises ``StorageError``."""
+        with self.transaction() as connection:
+            connection.execute(delete(schema.node).where(schema.node.c.name == node_name))
+
+    def _connected(self, connection: Any, _: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy begins the transactions (rule 1)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.create_function("cluster_time", 1, self._time)
+        for name, choose in (("greatest", max), ("least", min)):
+            connection.create_function(name, -1, _of_known(choose), deterministic=True)
+
+    def _time(self, seconds: float) -> str:
+        """As SQLAlchemy writes a ``DateTime``."""
+        moment = datetime.fromtimestamp(self._wall_s() + seconds, UTC)
+        return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+_DIALECT = (
+    # Rule 1 is the lock.
+    (" FOR NO KEY UPDATE", ""),
+    (" FOR UPDATE SKIP LOCKED", ""),
+    ("ctid", "rowid"),
+)
+
+
+def _of_known(choose: Any) -> Any:
+    """As in PostgreSQL: NULL is left out."""
+    return lambda *values: choose((value for value in values if value is not None), default=None)
