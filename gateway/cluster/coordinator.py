@@ -16,8 +16,11 @@ Rules:
    a node that drains gives the camera up, any other keeps it.
 5. A node that reaches the store again claims nothing for :data:`RETURN_S`: the owners may have been cut off with it,
    and need as long to come back. One that has just started claims nothing for :data:`JOIN_S`, so
-   that nodes that start together share the cameras.
-6. Nothing is decided on an old answer: not on one that took longer than
+   that nodes that start together share the cameras; a worker, until it sees all the others, but no longer than
+   :data:`WORKERS_JOIN_S`.
+6. Workers of one machine share the cameras evenly (:class:`~gateway.cluster.placement.EvenPlacement`), and hand one
+   after the other over to a worker that was started again, :data:`EVEN_AFTER_S` after they first saw it.
+7. Nothing is decided on an old answer: not on one that took longer than
    :data:`~gateway.cluster.model.REQUEST_MAX_S`, and not on one from before a later one.
 """
 
@@ -26,13 +29,19 @@ from dataclasses import dataclass, replace
 
 from gateway.cluster.actions import Action, Claim, HandOver, Own, Prepare, Release, Renew, Request, Yield
 from gateway.cluster.model import EXPIRY_S, HEARTBEAT_S, REQUEST_MAX_S, Node, Owner, View
-from gateway.cluster.placement import is_eligible, ranked
+from gateway.cluster.placement import EvenPlacement, is_eligible, ranked
 
 NEXT_CHOICE_S = 1.0
 """How long the next choice waits for the one before it, which may be paused and not expired yet."""
 
 JOIN_S = 2 * HEARTBEAT_S
 """After it, the node has seen all that have started in the same second."""
+
+WORKERS_JOIN_S = 15.0
+"""How long a start of all workers may take on a machine that is busy."""
+
+EVEN_AFTER_S = 5.0
+"""A worker that ends again and again does not get cameras each time."""
 
 RETURN_S = REQUEST_MAX_S + HEARTBEAT_S
 """A node that waits for an answer that does not come asks again so late."""
@@ -56,8 +65,14 @@ class _HandingOver:
 class Coordinator:
     """See the module. :meth:`step` every quarter of a second and after each answer; do what it returns, in order."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, workers: int | None = None) -> None:
         self._node = node
+        self._workers = workers
+        """How many there are on this machine; ``None``: the nodes are machines."""
+        self._even: EvenPlacement | None = None
+        """Of the view, for workers."""
+        self._first_seen_s: dict[str, float] = {}
+        self._is_joining = True
         self._owned: dict[str, int] = {}
         self._preparing: dict[str, bool] = {}
         """The cameras that are handed over to this node, and whether they can be seen."""
@@ -179,7 +194,7 @@ class Coordinator:
             self._unowned_since_s.pop(camera_id, None)
             return False
         since_s = self._unowned_since_s.setdefault(camera_id, now_s)
-        choices = [node.id for node in ranked(self._view.nodes.values(), camera_id, sites)]
+        choices = self._choices(camera_id, sites)
         successor_id = self._view.owner(camera_id).successor_id
         if successor_id in choices:
             choices.remove(successor_id)
@@ -187,10 +202,21 @@ class Coordinator:
         waited_s = now_s - max(since_s, self._claims_from_s)
         return self._node.id in choices and waited_s >= choices.index(self._node.id) * NEXT_CHOICE_S
 
+    def _choices(self, camera_id: str, sites: frozenset[str]) -> list[str]:
+        if self._even is not None:
+            return [node.id for node in self._even.ranked(camera_id)]
+        return [node.id for node in ranked(self._view.nodes.values(), camera_id, sites)]
+
+    def _is_moving(self, camera_id: str, to_id: str, now_s: float) -> bool:
+        """Whether a camera goes to another node that is its first choice now."""
+        if self._even is None:
+            return camera_id in self._moving
+        return not self._handing_over and now_s - self._first_seen_s.get(to_id, now_s) >= EVEN_AFTER_S
+
     def _consider_leaving(self, camera_id: str, sites: frozenset[str], now_s: float) -> None:
         """Rule 4."""
         must_leave = not is_eligible(self._node, sites)
-        choices = [node.id for node in ranked(self._view.nodes.values(), camera_id, sites)]
+        choices = self._choices(camera_id, sites)
         handing_over = self._handing_over.get(camera_id)
         if handing_over is not None:
             is_late = now_s - handing_over.since_s >= HAND_OVER_MAX_S
@@ -199,7 +225,11 @@ class Coordinator:
             elif is_late or handing_over.to_id not in choices:
                 self._set_successor(camera_id, None, now_s)
             return
-        if not choices or choices[0] == self._node.id or not (must_leave or camera_id in self._moving):
+        if (
+            not choices
+            or choices[0] == self._node.id
+            or not (must_leave or self._is_moving(camera_id, choices[0], now_s))
+        ):
             self._moving.discard(camera_id)
         elif self._handed_over_s is None or now_s - self._handed_over_s >= HAND_OVER_S:
             self._moving.discard(camera_id)
@@ -217,10 +247,16 @@ class Coordinator:
         if self._view_s is not None and sent_s < self._view_s:
             return
         if self._view_s is None:
-            self._claims_from_s = sent_s + JOIN_S
+            self._claims_from_s = sent_s + (JOIN_S if self._workers is None else WORKERS_JOIN_S)
         elif sent_s - self._view_s >= EXPIRY_S:
             self._claims_from_s = sent_s + RETURN_S
+        if self._workers is not None and self._is_joining and len(view.nodes) >= self._workers:
+            self._is_joining = False
+            self._claims_from_s = sent_s
         self._view, self._view_s = view, sent_s
+        if self._workers is not None:
+            self._even = EvenPlacement(view)
+            self._first_seen_s = {node_id: self._first_seen_s.get(node_id, sent_s) for node_id in view.nodes}
         asked = view.nodes.get(self._node.id)  # None: its lease has ended before the view was read
         if asked is not None and asked.is_drain_wanted:
             self.drain()

@@ -85,10 +85,12 @@ class World:
         """What rows of former owners have in the index."""
         self.starts = 0
 
-    def start(self, name: str, clock_ahead_s: float = 0.0, sites: frozenset[str] = frozenset()) -> SimulatedNode:
+    def start(
+        self, name: str, clock_ahead_s: float = 0.0, sites: frozenset[str] = frozenset(), workers: int | None = None
+    ) -> SimulatedNode:
         self.starts += 1
         node = Node(f"{name}#{self.starts}", name, sites=sites)
-        started = SimulatedNode(Coordinator(node), clock_ahead_s, settled_s=self.now_s)
+        started = SimulatedNode(Coordinator(node, workers), clock_ahead_s, settled_s=self.now_s)
         self.nodes.append(started)
         return started
 

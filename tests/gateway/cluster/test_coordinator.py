@@ -166,3 +166,25 @@ def test_a_view_without_the_node_itself_ends_nothing() -> None:
     assert isinstance(renew, Renew)
     coordinator.answered(renew.number, View(cameras={"door": frozenset()}), 1.0)
     assert [type(action) for action in coordinator.step(2.0)] == [Renew]
+
+
+def test_workers_share_the_cameras_evenly_also_after_one_was_started_again() -> None:
+    world = World()
+    for camera_id in CAMERAS[:21]:
+        world.set_camera(camera_id)
+    world.start("1", workers=2)
+    world.run(6)
+    assert not share(world), "it waits for the other worker, which is slow to start"
+    world.start("2", workers=2)
+    world.run(4)
+    assert sorted(share(world).values()) == [10, 11]
+    world.nodes[0].is_dead = True
+    world.run(8)
+    assert share(world) == {"2": 21}
+    world.start("1", workers=2)
+    world.run(90)
+    assert sorted(share(world).values()) == [10, 11]
+    world.set_camera(CAMERAS[21])
+    world.set_camera(CAMERAS[22])
+    world.run(5)
+    assert sorted(share(world).values()) == [11, 12]
