@@ -12,6 +12,7 @@
     ├── UnavailableError         503  not yet, or overloaded; says when to retry
     │   ├── NotLiveError         a camera sends nothing yet
     │   ├── StorageError         the disk or the index fails
+    │   ├── NodeAwayError        the node of the cluster that can answer does not
     │   └── TooEarlyError        425  being made; says when to retry
     └── CaptureError             a camera sends no video
         ├── CameraUnreachableError    no route, no such name, or nothing listens
@@ -137,6 +138,16 @@ class StorageError(UnavailableError):
 
     def __init__(self, message: str, retry_after_s: int = 5) -> None:
         super().__init__(message, retry_after_s)
+
+
+class NodeAwayError(UnavailableError):
+    """Another node of the cluster would have to answer, and cannot be asked. ``node_name`` is its name."""
+
+    code = "node_away"
+
+    def __init__(self, node_name: str, message: str, retry_after_s: int = 2) -> None:
+        super().__init__(message, retry_after_s)
+        self.node_name = node_name
 
 
 class CaptureError(LiveedgeError):

@@ -61,6 +61,7 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     authenticator.verify_node = gateway.node_tokens.verify if gateway.node_tokens is not None else None
     http_metrics = HttpMetrics()
     admission = Admission(settings, authenticator, http_metrics.requests_refused, http_metrics.record)
+    admission.nodes = gateway.routing
     headers = SecurityHeaders(settings)
     app = web.Application(middlewares=[admission.middleware], client_max_size=BODY_MAX_BYTES)
     app.on_response_prepare.extend([headers.on_prepare, admission.cors.on_prepare, note_response_started])

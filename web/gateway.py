@@ -56,10 +56,12 @@ from web.address_policy import refuse_metadata
 from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore
 from web.cluster.archive import ClusterArchive
+from web.cluster.forwarding import Forwarding
 from web.cluster.messaging import in_cluster, request_store
 from web.cluster.peers import Peers
 from web.cluster.relay_sender import RelayCounters
 from web.cluster.relays import Relays
+from web.cluster.routing import Routing
 from web.cluster.service import Cluster
 from web.cluster.storage import with_own_storage
 from web.cluster.tokens import NodeTokens
@@ -90,7 +92,8 @@ class Gateway:
         self.node_tokens: NodeTokens | None = None
         self.peers: Peers | None = None
         self.relays: Relays | None = None
-        """The three are ``None`` where this gateway is alone."""
+        self.routing: Routing | None = None
+        """The four are ``None`` where this gateway is alone."""
         self.relay_counters = RelayCounters()
         if self.cluster is not None:
             name = self.cluster.coordinator.node.name
@@ -98,6 +101,8 @@ class Gateway:
             self.peers = Peers(self.node_tokens, settings.node_tls_ca_file)
             self.relays = Relays(self.cluster, self.peers)
             self.cluster.on_view = self.peers.seen
+            own_id = self.cluster.coordinator.node.id
+            self.routing = Routing(self.cluster, Forwarding(self.peers, own_id, self.node_tokens.verify))
         self.service = CaptureService(
             self.camera_store.cameras(),
             clock=clock,

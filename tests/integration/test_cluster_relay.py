@@ -5,17 +5,21 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import aiohttp
 import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from gateway.cluster.model import Node
 from gateway.cluster.placement import ranked
+from hls.cluster.store import PostgresStore
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.gateway_process import GatewayProcess
 from tests.support.postgres import postgres_server
 from tests.support.rtsp import RtspServer, free_port
 from tests.support.whep_clients import Watching, aiortc_peer
+from tests.support.whip import offer_of
 
 pytestmark = pytest.mark.integration
 
@@ -34,10 +38,11 @@ TO_VIEWER, TO_OTHER = camera_of("a", "b", "c"), camera_of("a", "c", "b")
 
 
 class Nodes:
-    """Three nodes with two cameras, both captured by ``a``."""
+    """Three nodes with two cameras, both captured by ``a``, and the URL of their database."""
 
-    def __init__(self, nodes: dict[str, GatewayProcess]) -> None:
+    def __init__(self, nodes: dict[str, GatewayProcess], database_url: str) -> None:
         self.nodes = nodes
+        self.database_url = database_url
 
     def owners(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.nodes[name].json("/api/status")["cluster"]["owners"]
@@ -58,7 +63,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
             stack.enter_context(made[name])
         for camera_id in (TO_VIEWER, TO_OTHER):
             made["a"].json("/api/cameras", "POST", {"camera_id": camera_id, "url": camera.url("/gop1")})
-        found = Nodes(made)
+        found = Nodes(made, server.url)
         wanted = {TO_VIEWER: "a", TO_OTHER: "a"}
         eventually_sync(lambda: all(found.owners(name) == wanted for name in NAMES), "the first choice has them")
         yield found
@@ -101,6 +106,32 @@ async def test_viewers_at_another_node_go_on_when_the_owner_is_killed(nodes: Nod
             assert (reply.status, reply.content_type) == (200, "image/jpeg")
         async with http.get(f"{owner.url}/hls/{TO_OTHER}/live.m3u8") as reply:
             assert "#EXTINF" in await reply.text()
+
+
+async def test_a_camera_is_published_at_any_node(nodes: Nodes) -> None:
+    """The offer goes to the owner, and so does the end of the session."""
+    store = PostgresStore(nodes.database_url)
+    store.open()
+    store.set_camera("phone", (), {"url": "whip:", "record": "never"})
+    await eventually(lambda: nodes.owners("b").get("phone") and nodes.owners("c").get("phone"), "a node owns it")
+    owner = nodes.owners("b")["phone"]
+    node = nodes.nodes["b" if owner == "c" else "c"]
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    headers = {"Content-Type": "application/sdp"}
+    try:
+        async with aiohttp.ClientSession() as http:
+            async with http.post(f"{node.url}/whip/phone", data=await offer_of(peer), headers=headers) as reply:
+                answer, location = await reply.text(), reply.headers.get("Location", "")
+                assert reply.status == 201, answer
+            await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+            await eventually(lambda: nodes.nodes[owner].camera("phone")["state"] == "live", "the owner has it")
+            async with http.delete(urljoin(node.url, location)) as reply:
+                assert reply.status == 200
+            await eventually(lambda: nodes.nodes[owner].camera("phone")["state"] != "live", "the publisher has ended")
+    finally:
+        await peer.close()
+        store.remove_camera("phone")
+        store.close()
 
 
 async def test_only_a_node_gets_the_packets(nodes: Nodes) -> None:

@@ -55,6 +55,10 @@ class Peers:
         """A node that is alive or was."""
         return self._known.get(node_id or "")
 
+    def named(self, name: str) -> Node | None:
+        """The newest process of a node, alive or not, by the name of the node."""
+        return next((node for node in reversed(self._known.values()) if node.name == name), None)
+
     @asynccontextmanager
     async def request(
         self,
@@ -63,16 +67,18 @@ class Peers:
         path: str,
         query: str = "",
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | aiohttp.StreamReader | None = None,
         timeout_s: float | None = None,
+        silence_s: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A request to another node. ``path`` and ``query`` are encoded. ``timeout_s`` is for all of it.
+        """A request to another node. ``path`` and ``query`` are encoded. ``timeout_s`` is for all of it,
+        ``silence_s`` for each wait for a piece of the answer.
 
         Raises ``aiohttp.ClientError``, ``OSError`` and ``TimeoutError``.
         """
         url = URL(f"{node.url}{path}" + (f"?{query}" if query else ""), encoded=True)
         fields = {**(headers or {}), NODE_TOKEN: self._tokens.sign(method, path)}
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S, sock_read=silence_s)
         session = self._session = self._session or self._new_session()
         async with session.request(
             method, url, headers=fields, data=body, timeout=timeout, allow_redirects=False
@@ -86,5 +92,5 @@ class Peers:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             headers={"User-Agent": f"liveedge/{version('liveedge')}"},
-            skip_auto_headers=("Accept-Encoding",),
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type"),
         )

@@ -8,7 +8,7 @@ Rules, in this order, each in a module of its own:
 3. :mod:`web.auth.authenticator`: which grant the request has, and whether it is sufficient.
 4. :mod:`~web.middleware.authorize_only`: the question of a cache is answered here.
 5. :mod:`~web.middleware.content_coding`, :mod:`~web.middleware.request_limits`: what it may cost.
-6. The handler, for as long as the grant lasts (:mod:`web.auth.revocation`).
+6. The handler, or another node of the cluster, for as long as the grant lasts (:mod:`web.auth.revocation`).
 7. :mod:`~web.middleware.errors`: what any of them raised becomes an answer.
 8. ``record`` gets each status.
 
@@ -19,6 +19,7 @@ they took a sixth of the CPU of a request for a part of live HLS.
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from aiohttp import web
 
@@ -41,6 +42,18 @@ Record = Callable[[web.Request, int, float], None]
 """Is called with each request, its status and when it began (monotonic seconds)."""
 
 
+class OtherNodes(Protocol):
+    """What the other nodes of a cluster have to do with a request."""
+
+    def received(self, request: web.Request) -> web.Request:
+        """The request as its client made it, where another node forwarded it. Raises ``UnauthorizedError``."""
+        ...
+
+    def elsewhere(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
+        """The answer of another node; ``None``: this one answers."""
+        ...
+
+
 class Admission:
     """See the module. ``refused`` counts refused requests by reason."""
 
@@ -59,6 +72,8 @@ class Admission:
         self._authenticator = authenticator
         self._limits = RequestLimits(settings, refused, unsafe_timeout_s=unsafe_timeout_s)
         self._record = record
+        self.nodes: OtherNodes | None = None
+        """``None`` where this gateway is alone."""
 
     def reload(self, settings: Settings) -> None:
         """Admit by other settings from now on. The authenticator is reloaded by its owner."""
@@ -75,6 +90,8 @@ class Admission:
         received = request
         try:
             request = self._proxies.forwarded(request)
+            if self.nodes is not None:
+                request = self.nodes.received(request)
             self._hosts.check(request)
             response: web.StreamResponse | None = self.cors.preflight_answer(request)
             if response is None:
@@ -86,7 +103,8 @@ class Admission:
             if response is None:
                 refuse_content_codings(request)
                 with self._limits.count(request), CancelOnRevoke(request):
-                    answering = handler(request)
+                    elsewhere = self.nodes.elsewhere(request) if self.nodes is not None else None
+                    answering = elsewhere if elsewhere is not None else handler(request)
                     is_safe = request.method in SAFE_METHODS
                     response = await (answering if is_safe else self._limits.within_timeout(answering))
             status = response.status

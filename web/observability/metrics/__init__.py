@@ -84,6 +84,7 @@ class GatewayCollector(Collector):
             self._gateway.cluster_archive,
             self._gateway.relays,
             self._gateway.relay_counters,
+            self._gateway.routing,
         )
         yield from self._http.collect()
         yield from auth_metrics(self._authenticator)

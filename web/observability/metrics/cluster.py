@@ -7,15 +7,20 @@ from prometheus_client.core import Metric
 from web.cluster.archive import ClusterArchive
 from web.cluster.relay_sender import RelayCounters
 from web.cluster.relays import Relays
+from web.cluster.routing import Routing
 from web.cluster.service import Cluster
 from web.observability.metrics.families import counter, gauge, single
 
 
 def cluster_metrics(
-    cluster: Cluster | None, archive: ClusterArchive | None, relays: Relays | None, sent: RelayCounters
+    cluster: Cluster | None,
+    archive: ClusterArchive | None,
+    relays: Relays | None,
+    sent: RelayCounters,
+    routing: Routing | None,
 ) -> Iterable[Metric]:
     """The families ``liveedge_cluster_…``; none where this gateway is alone."""
-    if cluster is None or archive is None or relays is None:
+    if cluster is None or archive is None or relays is None or routing is None:
         return
     status, index = cluster.status(), archive.index
     yield gauge("cluster_ready", "1 while the node takes new viewers, 0 while it drains", (), single(status.ready))
@@ -61,6 +66,9 @@ def cluster_metrics(
     yield gauge(
         "cluster_relays_received", "Streams of cameras from the nodes that capture them", (), single(relays.received)
     )
+    forwarding = routing.forwarding
+    yield counter("cluster_forwarded", "Requests that another node has answered", (), single(forwarding.forwarded))
+    yield counter("cluster_forward_failures", "Requests that another node was away for", (), single(forwarding.failed))
     yield gauge("cluster_relays_sent", "Streams of cameras to other nodes", (), single(sent.streams))
     yield counter(
         "cluster_relay_packets_dropped",

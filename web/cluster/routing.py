@@ -1,0 +1,46 @@
+"""Routing: which requests another node of the cluster answers.
+
+Rules:
+
+1. Publishing a camera, and talking to it, is at its owner (:data:`OF_OWNER`). While no node is known to own it, this
+   one answers, and says so.
+2. Everything else is answered by the node that is asked.
+"""
+
+from collections.abc import Awaitable
+
+from aiohttp import web
+
+from web.cluster.forwarding import Forwarding
+from web.cluster.service import Cluster
+
+OF_OWNER = frozenset({"/whip/{camera}", "/whip/{camera}/{publisher}", "/talk/{camera}", "/talk/{camera}/{talker}"})
+"""Routes of which the state is at the camera's owner alone."""
+
+
+class Routing:
+    """See the module. Lives on the event loop."""
+
+    def __init__(self, cluster: Cluster, forwarding: Forwarding) -> None:
+        self.forwarding = forwarding
+        self._cluster = cluster
+
+    def received(self, request: web.Request) -> web.Request:
+        """:meth:`~web.cluster.forwarding.Forwarding.received`."""
+        return self.forwarding.received(request)
+
+    def elsewhere(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
+        """The answer of another node to a request that is admitted; ``None``: this node answers."""
+        resource = request.match_info.route.resource
+        if resource is None or not self.forwarding.may_forward(request):
+            return None
+        if resource.canonical in OF_OWNER:
+            return self._at_owner(request)
+        return None
+
+    def _at_owner(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
+        camera_id = request.match_info["camera"]
+        if self._cluster.captures(camera_id):
+            return None
+        owner = self.forwarding.node(self._cluster.coordinator.view.owner(camera_id).node_id)
+        return self.forwarding.forward(request, owner) if owner is not None else None
