@@ -73,11 +73,14 @@ def is_all_uploaded(archive: Archive, segments: int) -> Callable[[], bool]:
     return lambda: storage_of(archive).segments_uploaded >= segments
 
 
-def is_uploaded_so_far(archive: Archive, at_least: int) -> bool:
-    """Whether the open segment has that many bytes, and less than a part of it is not uploaded."""
-    position = archive.growing()
-    size = position[0].segment.size if position else 0
-    return size >= at_least and size - storage_of(archive).bytes_uploaded < PART_SIZE
+async def is_uploaded_so_far(archive: Archive, at_least: int) -> bool:
+    """Whether the open segment has that many bytes, and less than a part of it is not uploaded, by its row."""
+    growing = archive.growing()
+    if not growing:
+        return False
+    segment = growing[0].segment
+    upload = await archive.index.call(upload_table.get, segment.camera_id, segment.name)
+    return upload is not None and segment.size >= at_least and segment.size - upload.size < PART_SIZE
 
 
 async def die(archive: Archive) -> None:

@@ -1,7 +1,7 @@
 """An upload that another process began is completed without its disk and its index, by either S3 server."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -35,7 +35,7 @@ def prefix(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 async def interrupted(
-    s3: S3Server, folder: Path, prefix: str, is_enough: Callable[[Archive], bool]
+    s3: S3Server, folder: Path, prefix: str, is_enough: Callable[[Archive], bool | Awaitable[bool]]
 ) -> tuple[ObjectStore, SavedUpload, bytes]:
     """A process ends while it uploads: its folder in the storage, the newest state that it told, and its file."""
     settings = settings_for(folder, **s3.settings(prefix), archive_segment_seconds=600)
