@@ -17,7 +17,10 @@ PLAYERS = ("hls.js", "shaka", "video.js")
 CAMERAS = {"silent": "packets://gop=15", "loud": "packets://gop=15,audio=aac"}
 
 LATER = {"first": "packets://gop=15,audio=aac", "long": "packets://gop=90,audio=aac"}
-"""One whose first players they are, with a playlist of one segment, and one with a GOP of six seconds."""
+"""One whose first players they are, with a playlist of one segment, and one with a GOP of six seconds.
+
+Without video.js, which gives up now and then on a busy machine where a GOP is long: see docs/clients.md.
+"""
 
 SEGMENTS = 4
 """So many are in the playlist when the players come to the others."""
@@ -27,10 +30,6 @@ REFUSED_S = 1.0
 
 FRAMES = 30
 """Two seconds of video: more than one segment."""
-
-
-TRIES = 3
-"""video.js, and it alone, gives up now and then on a busy machine where a GOP is long: see docs/clients.md."""
 
 
 async def test_players_play_with_and_without_sound_and_go_on_after_losses() -> None:
@@ -51,8 +50,8 @@ async def test_players_play_with_and_without_sound_and_go_on_after_losses() -> N
             await eventually(partial(is_long, name), "the playlist has segments enough")
         players: list[str] = []
 
-        async def begin(names: Iterable[str]) -> None:
-            for each in [f"{player} {camera}" for player in PLAYERS for camera in names]:
+        async def begin(names: Iterable[str], with_players: Iterable[str] = PLAYERS) -> None:
+            for each in [f"{player} {camera}" for player in with_players for camera in names]:
                 players.append(each)
                 await page.evaluate("([player, camera]) => void play(player, camera)", each.split())
 
@@ -92,18 +91,10 @@ async def test_players_play_with_and_without_sound_and_go_on_after_losses() -> N
         await server.refuse(REFUSED_S)
         await server.start()
         await all_play_on(2 * FRAMES)
-        for attempt in range(TRIES):
-            await page.reload()
-            players.clear()
-            await begin(LATER)
-            try:
-                await all_play_on(2 * FRAMES)
-            except AssertionError:
-                ended = {each.split()[0] for each in await page.evaluate("fatal")}
-                if ended != {"video.js"} or attempt == TRIES - 1:
-                    raise
-            else:
-                break
+        await page.reload()
+        players.clear()
+        await begin(LATER, PLAYERS[:2])
+        await all_play_on(2 * FRAMES)
 
 
 def _is_lost(camera: Camera) -> bool:
