@@ -16,7 +16,9 @@ Rules:
 2. In CI (``CI=true``) a test that is skipped or expected to fail is a failure: CI shows what works.
 3. What a test leaves open fails that test: files, sockets, transports, and every exception in a ``__del__``.
    pytest reports them when the garbage collector finds them, so it runs after each test.
-4. An error that asyncio only logs fails the test, too: an exception in a callback of the event loop, and one in a task
+4. A test with real parts that fails is run a second time, and the summary names it (``RERUN``): browsers and cameras of
+   others fail now and then on a busy machine. A unit test is not.
+5. An error that asyncio only logs fails the test, too: an exception in a callback of the event loop, and one in a task
    that nobody awaits.
 """
 
@@ -58,10 +60,12 @@ OUTSIDE = {"rtsp_server", "own_rtsp_server", "s3", "own_s3"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, before ``-m`` selects by it."""
+    """Mark each test with its tier, before ``-m`` selects by it, and those with real parts for a second try."""
     for item in items:
         if not any(item.get_closest_marker(tier) for tier in TIERS):
             item.add_marker(tier_of(item.path, set(getattr(item, "fixturenames", ()))))
+        if not item.get_closest_marker("unit"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def tier_of(path: Path, fixtures: set[str]) -> str:
