@@ -15,7 +15,8 @@ Rules:
 4. A paused camera is captured for nobody. Viewers, commands and settings stay as they are, and count again when it is
    resumed.
 5. What another node of a cluster captures is relayed from there, for viewers and commands only. Where that node is
-   lost, or this one captures the camera now, viewers stay and go on with the next run.
+   lost, or this one captures the camera now, viewers stay and go on with the next run. Where the camera is handed over,
+   the next run begins beside the present one and takes over from it, if it can be at the same picture: nothing lacks.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from dataclasses import replace
 
 from gateway.camera_links import CameraLinks
 from gateway.camera_settings import CameraSettings, RecordMode, RenditionName, StartMode
-from gateway.capture.engine import CaptureSource, EngineFactory
+from gateway.capture.engine import AsyncCaptureEngine, CaptureEngine, CaptureSource, EngineFactory
 from gateway.capture.publish_point import PublishPoint
 from gateway.capture_attempts import CaptureAttempts, retry_policy
 from gateway.capture_runs import CaptureRuns
@@ -54,6 +55,16 @@ UNDECODABLE = (
     " camera, or set another codec or profile in it"
 )
 
+TAKE_OVER_MAX_S = 10.0
+"""How long the next run may take until it has pictures, while viewers get those of the present one. As long as a
+hand-over: :data:`gateway.cluster.coordinator.HAND_OVER_MAX_S`."""
+
+OWN_RUN_MAX_S = 5.0
+"""The same, where the present run is a connection to the camera that another node wants: there are cameras that permit
+one alone."""
+
+_TAKEN_OVER = CameraEndedError("another node of the cluster captures the camera now")
+
 PAUSED = "it is paused: resume it on the page, or PATCH it with paused = false"
 
 
@@ -77,7 +88,7 @@ class Rendition:
         self.hub = PacketHub(camera_id)
         self.jpeg = JpegFeed(self.hub, camera_id, clock, self._changed)
         self.session = CaptureSession(settings.public_url, retry_policy(settings))
-        self.runs = CaptureRuns(clock, self._on_packet, self._on_run_end)
+        self.runs = CaptureRuns(clock, self._on_packet, self._on_run_end, lambda: self.hub.gop)
         self.publish_point = PublishPoint(self._on_publisher)
         self._engine_factory = engine_factory
         self._clock = clock
@@ -98,6 +109,8 @@ class Rendition:
         self._always = False
         self._run_relay: Relay | None = None
         """Where the packets of the present run come from; ``None``: the camera itself."""
+        self._taking_over: asyncio.Task[None] | None = None
+        """Begins the run of another owner beside the present one."""
         self._closed = False
         self._is_cancelled = False
 
@@ -265,15 +278,40 @@ class Rendition:
     async def owner_changed(self) -> None:
         """Another node captures the camera now, or this one does, or does no more (rule 5)."""
         self._set_policy()
+        self._cancel_take_over()
         if not self.is_wanted:
             await self.stop()
             return
         if self.runs.is_running and not self._is_of_owner(self._run_relay, self._links.relay()):
-            self.runs.end(CameraEndedError("another node of the cluster captures the camera now"))
+            if self.session.state is SessionState.LIVE:
+                self._taking_over = asyncio.create_task(self._take_over(), name=f"capture-{self.camera_id}-next")
+            else:
+                self.runs.end(_TAKEN_OVER)
         if self.session.state is not SessionState.LIVE or not self.runs.is_running:
             self.try_again()
             self._attempts.now()
         self.update()
+
+    async def _take_over(self) -> None:
+        """Have the run of the new owner take over from the present one; end that if this fails."""
+        relay: Relay | None = None
+
+        def engine(source: CaptureSource, clock: Clock) -> CaptureEngine | AsyncCaptureEngine:
+            nonlocal relay
+            relay = self._links.relay()
+            return (relay.engine if relay is not None else self._engine_factory)(source, clock)
+
+        limit_s = OWN_RUN_MAX_S if self._run_relay is None else TAKE_OVER_MAX_S
+        if await self.runs.take_over(self._source, engine, limit_s):
+            self._run_relay = relay
+            log.info("camera %s: goes on from %s", self.label, "the camera" if relay is None else "another node")
+        else:
+            self.runs.end(_TAKEN_OVER)
+
+    def _cancel_take_over(self) -> None:
+        if self._taking_over is not None:
+            self._taking_over.cancel()
+            self._taking_over = None
 
     @staticmethod
     def _is_of_owner(present: Relay | None, wanted: Relay | None) -> bool:
@@ -293,6 +331,7 @@ class Rendition:
     async def stop(self) -> None:
         """End the capture now, without the linger. Returns when it has ended."""
         self._cancel_linger()
+        self._cancel_take_over()
         task = self._task
         if task is not None:
             self._cancel(task)

@@ -59,7 +59,7 @@ from web.cluster.archive import ClusterArchive
 from web.cluster.forwarding import Forwarding
 from web.cluster.messaging import in_cluster, request_store
 from web.cluster.peers import Peers
-from web.cluster.relay_sender import RelayCounters
+from web.cluster.relay_sender import HANDED_OVER_S, RelayCounters
 from web.cluster.relays import Relays
 from web.cluster.routing import Routing
 from web.cluster.service import Cluster
@@ -315,6 +315,7 @@ class Gateway:
         """Hand all cameras over to other nodes of the cluster, where there is one."""
         if self.cluster is not None:
             await self.cluster.drain()
+            await self.relay_counters.all_left(HANDED_OVER_S)
 
     def require_owned(self, camera_id: str) -> None:
         """Raise ``UnavailableError`` for a camera that another node captures: who publishes it or talks goes there."""

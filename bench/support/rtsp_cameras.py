@@ -2,10 +2,12 @@
 
     python -m bench.support.rtsp_cameras clock [--sound] [--gop FRAMES]
     python -m bench.support.rtsp_cameras loop [--cameras 20] [--bit-rate 750000] [--sound] [--gop FRAMES]
+        [--address 127.0.0.1]
 
 1280x720 at 29 fps, RTP over TCP, a sender report each second. Timestamps are exact. A picture of the
 clock is drawn, encoded and sent in one go, for all clients. Each picture of a loop begins with an SEI message that says
-when it was given to the sockets (:func:`sent_at_s`). The first line on standard output is a JSON list of the cameras'
+when it was given to the sockets (:func:`sent_at_s`), and its number (:func:`picture_numbers`): no two pictures are the
+same, and all clients get the same picture. The first line on standard output is a JSON list of the cameras'
 URLs; the process ends when its standard input closes.
 """
 
@@ -49,6 +51,10 @@ _SENT_AT = bytes.fromhex("8d0f1f2e5a9b4c6f9d3a7c1e2b4f6a8d")
 _SENT_AT_DIGITS = 16
 """Microseconds of the monotonic clock, as text: digits need no emulation prevention."""
 
+_NUMBER_DIGITS = 8
+
+_NUMBERED = re.compile(re.escape(_SENT_AT) + rb"\d{%d}(\d{%d})" % (_SENT_AT_DIGITS, _NUMBER_DIGITS))
+
 Encode = Callable[[int], bytes]
 """The n-th picture in Annex B, made now."""
 
@@ -62,9 +68,14 @@ def sent_at_s(annex_b: bytes) -> float | None:
     return int(annex_b[start : start + _SENT_AT_DIGITS]) / 1e6
 
 
-def _sent_now() -> bytes:
-    """A NAL unit with user_data_unregistered (H.264 §D.1.7): the time."""
-    body = _SENT_AT + b"%0*d" % (_SENT_AT_DIGITS, int(time.monotonic() * 1e6))
+def picture_numbers(data: bytes) -> list[int]:
+    """The numbers of all pictures in RTP payloads, in Annex B or in an MP4 file, in the order of their bytes."""
+    return [int(found) for found in _NUMBERED.findall(data)]
+
+
+def _stamp(number: int) -> bytes:
+    """A NAL unit with user_data_unregistered (H.264 §D.1.7): the time, and the number of the picture."""
+    body = _SENT_AT + b"%0*d" % (_SENT_AT_DIGITS, int(time.monotonic() * 1e6)) + b"%0*d" % (_NUMBER_DIGITS, number)
     return b"\x06\x05" + bytes((len(body),)) + body + b"\x80"
 
 
@@ -133,7 +144,7 @@ class CameraStream:
         """Make and send the n-th picture, and the sound up to it."""
         units = h264.access_unit(self._encode(number))
         if self._is_stamped:
-            units.insert(0, _sent_now())
+            units.insert(0, _stamp(number))
         data = [self._video.frame(h264.payloads(units, PAYLOAD_BYTES), number * CLOCK_RATE // FPS)]
         while self._sound is not None and self._sounded * FPS <= number * SOUND_RATE_HZ:
             data.append(self._sound.frame([b"\xd5" * SOUND_BYTES], self._sounded))
@@ -212,12 +223,12 @@ def loop_pictures(frames: list[bytes], first: int) -> Encode:
     return lambda number: frames[(first + number) % len(frames)]
 
 
-async def serve(cameras: list[CameraStream]) -> None:
+async def serve(cameras: list[CameraStream], address: str) -> None:
     """Serve until standard input closes."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: RtspServerConnection(cameras), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: RtspServerConnection(cameras), address, 0)
     port = server.sockets[0].getsockname()[1]
-    print(json.dumps([f"rtsp://127.0.0.1:{port}/cam{number}" for number in range(len(cameras))]), flush=True)
+    print(json.dumps([f"rtsp://{address}:{port}/cam{number}" for number in range(len(cameras))]), flush=True)
     ending = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     began = time.monotonic()
     step = 1 / FPS / len(cameras)
@@ -237,6 +248,7 @@ def main() -> None:
     parser.add_argument("--bit-rate", type=int, default=4_000_000, help="of a loop")
     parser.add_argument("--gop", type=int, default=60, help="frames from keyframe to keyframe")
     parser.add_argument("--sound", action="store_true", help="with G.711")
+    parser.add_argument("--address", default="127.0.0.1", help="where to listen")
     options = parser.parse_args()
     if options.kind == "clock":
         cameras = [CameraStream(clock_pictures(options.gop), is_stamped=False, has_sound=options.sound)]
@@ -249,7 +261,7 @@ def main() -> None:
             )
             for place in range(options.cameras)
         ]
-    asyncio.run(serve(cameras))
+    asyncio.run(serve(cameras, options.address))
 
 
 if __name__ == "__main__":

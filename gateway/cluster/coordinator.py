@@ -52,6 +52,11 @@ HAND_OVER_S = 0.5
 HAND_OVER_MAX_S = 10.0
 """A GOP of a camera with a smart codec is as long."""
 
+STEP_S = 0.25
+
+NEWS_S = 0.1
+"""After a renewal, news are followed by another one so much later at the earliest: a node that is lost makes many."""
+
 REQUESTS_MAX = 64
 """Requests without an answer. Others wait until there are fewer."""
 
@@ -63,7 +68,7 @@ class _HandingOver:
 
 
 class Coordinator:
-    """See the module. :meth:`step` every quarter of a second and after each answer; do what it returns, in order."""
+    """See the module. :meth:`step` every :attr:`wait_s` and after each answer; do what it returns, in order."""
 
     def __init__(self, node: Node, workers: int | None = None) -> None:
         self._node = node
@@ -89,6 +94,7 @@ class Coordinator:
         self._number = 0
         self._renewed_s: float | None = None
         """When the last renewal was asked for, answered or not."""
+        self._has_news = False
         self._handed_over_s: float | None = None
         self._moving: set[str] = set()
         """Cameras of a rebalance that this node has not handed over yet."""
@@ -117,6 +123,11 @@ class Coordinator:
         """Whether a drain has nothing left to do."""
         return self._node.is_draining and not self._owned
 
+    @property
+    def wait_s(self) -> float:
+        """How long until the next step at most."""
+        return NEWS_S if self._has_news else STEP_S
+
     def is_provisional(self, now_s: float) -> bool:
         """Whether the others may think that this node is dead, so that its cameras may have another owner."""
         return self._view_s is None or now_s - self._view_s >= EXPIRY_S
@@ -128,6 +139,10 @@ class Coordinator:
         if not self._node.is_draining:
             self._node = replace(self._node, is_draining=True)
             self._renewed_s = None  # the others should know at once
+
+    def news(self) -> None:
+        """Another node has changed something in the store: it is read at once."""
+        self._has_news = True
 
     def rebalance(self) -> None:
         """Hand over the cameras for which another node is the first choice."""
@@ -162,8 +177,9 @@ class Coordinator:
             if now_s - sent_s > REQUEST_MAX_S:
                 del self._pending[number]
         is_renewing = any(isinstance(request, Renew) for request, _ in self._pending.values())
-        if not is_renewing and (self._renewed_s is None or now_s - self._renewed_s >= HEARTBEAT_S):
-            self._renewed_s = now_s
+        every_s = NEWS_S if self._has_news else HEARTBEAT_S
+        if not is_renewing and (self._renewed_s is None or now_s - self._renewed_s >= every_s):
+            self._renewed_s, self._has_news = now_s, False
             self._ask(Renew(self._next(), self._node), now_s)
         if self._view_s is not None and now_s - self._view_s <= REQUEST_MAX_S:
             self._decide(now_s)

@@ -7,6 +7,8 @@ Rules:
 2. A claim raises the epoch in the statement that takes the camera.
 3. The index is fenced in the statement that writes it: it locks the row of the owner, and only that of the present
    epoch. So no claim comes between the check and the write.
+4. A transaction that changes what the other nodes decide by tells them so on :data:`CHANNEL` (PostgreSQL, NOTIFY). A
+   renewal does not: it happens every second.
 """
 
 import contextlib
@@ -36,6 +38,9 @@ from hls.archive.database_server import DatabaseServer
 from hls.cluster import schema
 
 AWAY = "the database of the cluster cannot be reached at present"
+
+CHANNEL = "liveedge_cluster"
+"""Of the news (rule 4)."""
 
 FORGET_S = 3600
 """A node that has been dead for so long is removed from the table."""
@@ -166,6 +171,8 @@ class PostgresStore:
         values = {"camera_id": camera_id, "node_id": node_id, "epoch": epoch}
         with self.transaction() as connection:
             new: int | None = connection.scalar(self.sql(_CLAIM), values)
+            if new is not None:
+                _tell(connection)
         return new
 
     def hand_over(self, camera_id: str, node_id: str, epoch: int, successor_id: str | None) -> bool:
@@ -182,12 +189,16 @@ class PostgresStore:
             names = select(schema.node.c.name).where(schema.node.c.id == node_id)
             connection.execute(update(schema.member).where(schema.member.c.name.in_(names)).values(has_left=True))
             connection.execute(delete(schema.node).where(schema.node.c.id == node_id))
+            _tell(connection)
 
     def _change(self, camera_id: str, node_id: str, epoch: int, values: Mapping[str, Any]) -> bool:
         table = schema.owner.c
         mine = table.camera_id == camera_id, table.node_id == node_id, table.epoch == epoch
         with self.transaction() as connection:
-            return connection.execute(update(schema.owner).where(*mine).values(**values)).rowcount == 1
+            is_changed = connection.execute(update(schema.owner).where(*mine).values(**values)).rowcount == 1
+            if is_changed:
+                _tell(connection)
+        return is_changed
 
     # --- cameras
 
@@ -204,12 +215,14 @@ class PostgresStore:
         with self.transaction() as connection:
             connection.execute(changed.on_conflict_do_update(index_elements=[schema.camera.c.id], set_=values))
             connection.execute(_CHANGED)
+            _tell(connection)
 
     def remove_camera(self, camera_id: str) -> None:
         """Remove a camera. Its epoch and its recordings stay."""
         with self.transaction() as connection:
             connection.execute(delete(schema.camera).where(schema.camera.c.id == camera_id))
             connection.execute(_CHANGED)
+            _tell(connection)
 
     # --- keys
 
@@ -228,14 +241,18 @@ class PostgresStore:
         table = schema.node.c
         alive = table.name == node_name, table.expires_at > text(self.now)
         with self.transaction() as connection:
-            return connection.execute(update(schema.node).where(*alive).values(is_drain_wanted=True)).rowcount > 0
+            asked = connection.execute(update(schema.node).where(*alive).values(is_drain_wanted=True))
+            _tell(connection)
+        return asked.rowcount > 0
 
     def want_rebalance(self) -> int:
         """Ask all nodes that are alive to rebalance. Returns how many there are."""
         table = schema.node.c
         with self.transaction() as connection:
             asked = update(schema.node).where(table.expires_at > text(self.now))
-            return connection.execute(asked.values(rebalances=table.rebalances + 1)).rowcount
+            count = connection.execute(asked.values(rebalances=table.rebalances + 1)).rowcount
+            _tell(connection)
+        return count
 
     def owned_by(self, node_name: str) -> int:
         """How many cameras the processes of this name own."""
@@ -303,6 +320,12 @@ class PostgresStore:
 
 def _in_order(files: Sequence[tuple[RecordedFile, int]]) -> list[int]:
     return sorted(range(len(files)), key=lambda number: files[number][0].camera_id)
+
+
+def _tell(connection: Connection) -> None:
+    """Rule 4. SQLite tells nobody."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"NOTIFY {CHANNEL}"))
 
 
 _CHANGED = update(schema.version).values(revision=schema.version.c.revision + 1)

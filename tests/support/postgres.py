@@ -25,19 +25,20 @@ def _program(name: str) -> str:
 
 
 class PostgresServer:
-    """A server whose process a test may stop, halt and start again."""
+    """A server whose process a test may stop, halt and start again. ``address`` is one of this machine."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         self._folder = folder
+        self._address = address
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((address, 0))
             self.port: int = probe.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """The ``DATABASE_URL`` of its database."""
-        return f"postgresql+psycopg://liveedge@127.0.0.1:{self.port}/postgres"
+        return f"postgresql+psycopg://liveedge@{self._address}:{self.port}/postgres"
 
     @property
     def _data(self) -> str:
@@ -49,11 +50,13 @@ class PostgresServer:
             owner = pwd.getpwnam("postgres")
             os.chown(self._folder, owner.pw_uid, owner.pw_gid)
         _run(_program("initdb"), "-D", self._data, "-U", "liveedge", "-A", "trust", "-E", "UTF8", "--no-sync")
+        with (Path(self._data) / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all samenet trust\n")
 
     def start(self) -> None:
         """Run it until it answers."""
         self._process = subprocess.Popen(
-            [_program("postgres"), "-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-F"],
+            [_program("postgres"), "-D", self._data, "-h", self._address, "-p", str(self.port), "-k", "", "-F"],
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -61,7 +64,7 @@ class PostgresServer:
         )
         deadline = time.monotonic() + 30
         while subprocess.run(
-            [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False, timeout=30
+            [_program("pg_isready"), "-q", "-h", self._address, "-p", str(self.port)], check=False, timeout=30
         ).returncode:
             assert self._process.poll() is None, "the server has ended"
             assert time.monotonic() < deadline, "the server does not answer"
@@ -97,10 +100,10 @@ def _children(process: int) -> list[int]:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(address: str = "127.0.0.1") -> Iterator[PostgresServer]:
     """Run a server of which a test may do what it likes."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    server = PostgresServer(folder)
+    server = PostgresServer(folder, address)
     try:
         server.make()
         server.start()

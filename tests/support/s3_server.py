@@ -28,9 +28,9 @@ KINDS = ("moto", "gofakes3")
 class S3Server:
     """A running server with an empty bucket :data:`BUCKET`."""
 
-    def __init__(self, kind: str, port: int, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, kind: str, port: int, process: subprocess.Popen[bytes], address: str = "127.0.0.1") -> None:
         self.kind = kind
-        self.endpoint = f"http://127.0.0.1:{port}"
+        self.endpoint = f"http://{address}:{port}"
         self.port = port
         self._process = process
         self.client: Any = botocore.session.Session().create_client(
@@ -71,30 +71,30 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def s3_server(kind: str) -> Iterator[S3Server]:
+def s3_server(kind: str, address: str = "127.0.0.1") -> Iterator[S3Server]:
     """Run a server of a kind."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         port = probe.getsockname()[1]
     if kind == "moto":
         # Parts may be small, so that tests need no large files.
         environment = os.environ | {"S3_UPLOAD_PART_MIN_SIZE": "1024"}
-        command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", address, "-p", str(port)]
     else:
         assert GOFAKES3.exists(), "gofakes3 is not there: run `make .tools/bin/gofakes3`"
         environment = dict(os.environ)
-        command = [str(GOFAKES3), "-backend", "memory", "-host", f"127.0.0.1:{port}"]
+        command = [str(GOFAKES3), "-backend", "memory", "-host", f"{address}:{port}"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
 
         def answers() -> bool:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            with contextlib.suppress(OSError), socket.create_connection((address, port), 1.0):
                 return True
             assert process.poll() is None, f"{kind} has ended"
             return False
 
         eventually_sync(answers, f"{kind} listens")
-        server = S3Server(kind, port, process)
+        server = S3Server(kind, port, process, address)
         server.client.create_bucket(Bucket=BUCKET)
         yield server
         server.client.close()

@@ -5,13 +5,15 @@ Rules:
 1. It begins with the current GOP, and goes on at the live edge. Where the other node reads too slowly, packets are
    dropped up to the next keyframe, and counted: :data:`QUEUE_MAX_PACKETS` wait here, :data:`SEND_BUFFER_BYTES` in the
    kernel.
-2. It ends with the run, and when this node does not capture the camera any more. The other node then asks again.
+2. It ends with the run. When this node does not capture the camera any more, it goes on for :data:`HANDED_OVER_S`, with
+   packets of the new owner: by then the other node knows that too, and has changed over without a gap.
 3. It counts as a viewer of the camera.
 """
 
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Awaitable, Callable
 
 from gateway.camera import Camera
@@ -34,6 +36,9 @@ QUEUE_MAX_BYTES = 32 * 1024 * 1024
 CHECK_S = 0.5
 """How often the state of the camera is checked while it sends nothing."""
 
+HANDED_OVER_S = 5.0
+"""A node learns of a new owner within a second or two, and needs as long to have its packets."""
+
 BATCH_MAX_BYTES = 256 * 1024
 
 SEND_BUFFER_BYTES = 512 * 1024
@@ -53,6 +58,22 @@ class RelayCounters:
         """Open at present."""
         self.dropped = 0
         """Packets that other nodes did not get because they were slower."""
+        self._left = asyncio.Event()
+
+    def began(self) -> None:
+        self.streams += 1
+
+    def ended(self) -> None:
+        self.streams -= 1
+        self._left.set()
+
+    async def all_left(self, limit_s: float) -> None:
+        """Wait until there is no stream, but not longer than that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                while self.streams:
+                    self._left.clear()
+                    await self._left.wait()
 
 
 class RelaySender:
@@ -68,6 +89,7 @@ class RelaySender:
         self._run: int | None = None
         """That of the stream, once a packet was sent."""
         self._encoder = RelayEncoder()
+        self._not_own_since_s: float | None = None
         self._left: Packet | None = None
         """Taken from the queue, and not written yet."""
 
@@ -76,7 +98,7 @@ class RelaySender:
         await write(self._encoder.hello(node, epoch))
         hold = self._rendition.hold(KIND)
         queue = self._rendition.hub.subscribe(max_packets=QUEUE_MAX_PACKETS, max_bytes=QUEUE_MAX_BYTES)
-        self._counters.streams += 1
+        self._counters.began()
         dropped = 0
         told: str | None = None
         stop_listening = self._camera.listen(lambda: queue.close() if self._ends(None) is not None else None)
@@ -98,14 +120,19 @@ class RelaySender:
             await write(self._encoder.end(redact(self._ends(None) or "the camera was removed")))
         finally:
             stop_listening()
-            self._counters.streams -= 1
+            self._counters.ended()
             queue.close()
             hold.release()
 
     def _ends(self, packet: Packet | None) -> str | None:
         """Why the stream ends (rule 2)."""
-        if not self._is_own():
-            return "another node of the cluster captures the camera now"
+        if self._is_own():
+            self._not_own_since_s = None
+        else:
+            now_s = time.monotonic()
+            self._not_own_since_s = self._not_own_since_s or now_s
+            if now_s - self._not_own_since_s >= HANDED_OVER_S:
+                return "another node of the cluster captures the camera now"
         if self._rendition.is_closed:
             return "the camera was removed"
         if self._run is None:

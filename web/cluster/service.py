@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-STEP_S = 0.25
-"""How often the coordinator decides where nothing else makes it."""
+FOLLOW_S = 0.25
+"""How often is looked for what has changed where nothing tells it."""
 
 DRAIN_MAX_S = 30.0
 """How long the end of the process waits for hand-overs. Each takes a GOP of the camera, two begin in a second."""
@@ -82,6 +82,10 @@ class Cluster:
         self._thread = DatabaseThread(url, "cluster")
         self._lease_thread = DatabaseThread(url, "cluster-lease")
         self._claim_thread = DatabaseThread(url, "cluster-claims")
+        # Here, as the dialect in DatabaseThread.
+        from web.cluster.news import ClusterNews
+
+        self._news = ClusterNews(url, self._on_news)
         self.store = self._thread.store
         """For :meth:`call`."""
         self._captured: set[str] = set()
@@ -196,6 +200,7 @@ class Cluster:
             asyncio.create_task(self._coordinate(), name="cluster"),
             asyncio.create_task(self._follow(), name="cluster-owners"),
         ]
+        self._news.start()
 
     async def drain(self) -> None:
         """Hand all cameras over, and take none. Returns when that is done, after :data:`DRAIN_MAX_S` at most."""
@@ -216,6 +221,7 @@ class Cluster:
 
     async def leave(self) -> None:
         """End the ownership of all cameras: the others may take them at once."""
+        await self._news.close()
         tasks, self._tasks = self._tasks, []
         for task in [*tasks, *self._asking]:
             task.cancel()
@@ -248,8 +254,12 @@ class Cluster:
             self._stepped.set()
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STEP_S):
+                async with asyncio.timeout(self.coordinator.wait_s):
                     await self._wake.wait()
+
+    def _on_news(self) -> None:
+        self.coordinator.news()
+        self._wake.set()
 
     def _step(self) -> list[Action]:
         try:
@@ -326,6 +336,8 @@ class Cluster:
                 self._to_follow[camera_id] = None
                 self._has_to_follow.set()
         self._owners = owners
+        if view.revision != self._revision:
+            self._has_to_follow.set()
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a method of :attr:`store` in its thread. Raises :class:`~gateway.errors.UnavailableError`."""
@@ -339,7 +351,7 @@ class Cluster:
         """Do in the gateway what the coordinator has decided."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STEP_S):
+                async with asyncio.timeout(FOLLOW_S):
                     await self._has_to_follow.wait()
             self._has_to_follow.clear()
             while self._to_follow:

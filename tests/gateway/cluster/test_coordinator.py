@@ -188,3 +188,22 @@ def test_workers_share_the_cameras_evenly_also_after_one_was_started_again() -> 
     world.set_camera(CAMERAS[22])
     world.run(5)
     assert sorted(share(world).values()) == [11, 12]
+
+
+def test_news_are_read_at_once_but_not_more_often_than_the_database_bears() -> None:
+    coordinator = Coordinator(Node("1", "a"))
+
+    def renewals(now_s: float) -> list[int]:
+        return [action.number for action in coordinator.step(now_s) if isinstance(action, Renew)]
+
+    (first,) = renewals(0.0)
+    coordinator.news()
+    assert renewals(0.5) == [], "one is under way"
+    coordinator.answered(first, View(), 0.5)
+    (second,) = renewals(0.5)
+    coordinator.answered(second, View(), 0.5)
+    coordinator.news()
+    assert renewals(0.55) == []
+    assert coordinator.wait_s < 0.25
+    assert len(renewals(0.65)) == 1
+    assert renewals(1.5) == []

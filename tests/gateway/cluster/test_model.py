@@ -68,6 +68,10 @@ class Cluster(RuleBasedStateMachine):
     def node_rebalances(self, name: str) -> None:
         self._node(name).coordinator.rebalance()
 
+    @rule(name=names)
+    def node_has_news(self, name: str) -> None:
+        self._node(name).coordinator.news()
+
     @rule(camera_id=cameras, sites=st.sampled_from(SITES))
     def camera_is_set(self, camera_id: str, sites: frozenset[str]) -> None:
         self.world.set_camera(camera_id, sites)

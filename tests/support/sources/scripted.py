@@ -41,14 +41,19 @@ class ScriptedEngine(CaptureEngine):
         self.interrupted = True
         self._script.put(None)
 
-    def send(self, *, key: bool = False, kind: MediaKind = MediaKind.VIDEO, info: StreamInfo = INFO) -> None:
+    def send(
+        self,
+        *,
+        key: bool = False,
+        kind: MediaKind = MediaKind.VIDEO,
+        info: StreamInfo = INFO,
+        data: bytes = b"\0\0\0\1\x65",
+    ) -> None:
         """Send a frame."""
         time_90k = self._number * 3000
         self._number += 1
         captured_90k = self.clock.wall_90k()
-        self._script.put(
-            Packet(kind, b"\0\0\0\1\x65", time_90k, time_90k, 3000, key, captured_90k, info, self.source.run)
-        )
+        self._script.put(Packet(kind, data, time_90k, time_90k, 3000, key, captured_90k, info, self.source.run))
 
     def fail(self, error: Exception | None = None) -> None:
         """Fail, as if the camera was lost."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway import capture_runs
 from gateway.camera import Camera
 from gateway.camera_settings import RenditionName
 from gateway.capture.engine import CaptureSource
@@ -159,21 +160,70 @@ async def test_why_the_owner_has_no_video_is_told_at_the_node(nodes: TwoNodes) -
     await eventually(lambda: nodes.camera.status().error_message == "the camera is gone", "the status says so")
 
 
-async def test_viewers_go_on_when_this_node_is_the_owner_now(nodes: TwoNodes) -> None:
+async def test_viewers_go_on_when_this_node_is_the_owner_now(nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two captures have no picture in common: the next run is one of its own."""
+    monkeypatch.setattr(capture_runs, "SAME_S", 0.02)
     queue = await live(nodes)
     assert (nodes.camera.main.has_pictures, nodes.camera.main.has_own_pictures) == (True, False)
     nodes.is_own = True
     await nodes.camera.owner_changed()
     await eventually(lambda: nodes.runs("here") == 1, "the node captures the camera")
     assert not nodes.camera.main.has_own_pictures, "it is not handed over yet"
-    nodes.engine("here").send(key=True)
+    nodes.engine().send(data=b"still relayed")
+    assert (await next_of(queue)).data == b"still relayed"
+    nodes.engine("here").send(key=True, data=b"own")
     packet = await next_of(queue)
     assert nodes.camera.main.has_own_pictures
-    assert (packet.is_keyframe, nodes.camera.viewers) == (True, {"webrtc": 1})
+    assert (packet.is_keyframe, packet.data, nodes.camera.viewers) == (True, b"own", {"webrtc": 1})
+    await eventually(lambda: nodes.owner.camera("door").viewers == {}, "the relay has ended")
     nodes.is_own = False
     await nodes.camera.owner_changed()
+    await eventually(lambda: nodes.runs() == 2, "the owner captures the camera again")
+    assert not nodes.engine("here").closed
+    nodes.engine().send(key=True, data=b"relayed again")
+    assert (await next_of(queue)).data == b"relayed again"
     await eventually(lambda: nodes.engine("here").closed, "its own capture has ended")
     await eventually(lambda: nodes.owner.camera("door").viewers == {"relay": 1}, "it relays again")
+
+
+async def test_a_hand_over_loses_no_picture(nodes: TwoNodes) -> None:
+    """Both nodes capture the camera for a moment, and get the same pictures at other times."""
+    queue = await live(nodes)
+    number = 0
+
+    def both(*engines: ScriptedEngine, key: bool = False) -> None:
+        nonlocal number
+        number += 1
+        for engine in engines:
+            engine.send(key=key, data=b"%d" % number)
+
+    both(nodes.engine())
+    nodes.is_own = True
+    await nodes.camera.owner_changed()
+    await eventually(lambda: nodes.runs("here") == 1, "the node captures the camera")
+    both(nodes.engine())
+    both(nodes.engine("here"), nodes.engine(), key=True)
+    await eventually(lambda: nodes.camera.main.has_own_pictures, "its own pictures are shown")
+    for _ in range(3):
+        both(nodes.engine("here"))
+    packets = [await next_of(queue) for _ in range(number)]
+    assert [int(packet.data) for packet in packets] == list(range(1, number + 1))
+    assert len({packet.run for packet in packets}) == 1
+    assert all(before.dts_90k < after.dts_90k for before, after in pairwise(packets))
+    assert nodes.camera.main.session.reconnects == 0
+
+
+async def test_a_stream_goes_on_for_a_while_when_its_node_does_not_own_the_camera_any_more(
+    nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = await live(nodes)
+    nodes.owner_id = None
+    nodes.engine().send(data=b"of the next owner")
+    assert (await next_of(queue)).data == b"of the next owner"
+    assert nodes.counters.streams == 1
+    monkeypatch.setattr(relay_sender, "HANDED_OVER_S", 0.0)
+    await eventually(lambda: nodes.counters.streams == 0, "it has ended")
+    await nodes.counters.all_left(20)
 
 
 async def test_the_camera_is_stopped_where_another_node_takes_it_and_nobody_watches(nodes: TwoNodes) -> None:
@@ -186,7 +236,8 @@ async def test_the_camera_is_stopped_where_another_node_takes_it_and_nobody_watc
     assert nodes.runs() == 0
 
 
-async def test_viewers_wait_while_nobody_captures_the_camera(nodes: TwoNodes) -> None:
+async def test_viewers_wait_while_nobody_captures_the_camera(nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_sender, "HANDED_OVER_S", 0.0)
     queue = await live(nodes)
     nodes.owner_id = None
     nodes.engine().send()  # the owner finds that it is none any more
