@@ -64,7 +64,7 @@ PORT = 8000
 FAILOVER_GOAL_S = 7.0
 
 STEADY_S = 7.0
-"""How long everything has been well before a fault: a camera is steady after 5 s."""
+"""How long nothing has failed before a fault: a camera is steady after 5 s."""
 
 AFTER_S = 6.0
 """How long is watched after a fault is over: two segments of HLS and more."""
@@ -171,7 +171,7 @@ class Proof:
         await asyncio.to_thread(self.nodes[name].start)
 
     async def steady(self) -> str:
-        """Wait until all is well; returns the owner of the camera."""
+        """Wait until all nodes agree and all viewers get pictures; returns the owner of the camera."""
         await wait_for_owner(self.nodes, OTHER)
         owner = await wait_for_owner(self.nodes, CAMERA)
         for name in NAMES:
@@ -216,7 +216,7 @@ class Proof:
     # --- faults
 
     async def fault(self, name: str) -> None:
-        """One fault, from all being well to that."""
+        """One fault, between two steady states."""
         owner = await self.steady()
         print(f"{name}: the owner is {owner}, picture {self.number()}", flush=True)
         first = self.number()
@@ -249,6 +249,7 @@ class Proof:
         await self.start(owner)
 
     async def wipe(self, owner: str) -> None:
+        await eventually(partial(_has_parts, self.server.url, owner), "a part of what is recorded is uploaded", 180)
         began_s = time.monotonic()
         await asyncio.to_thread(self.nodes[owner].kill)
         shutil.rmtree(self.nodes[owner].folder / "data")
@@ -447,6 +448,17 @@ def _pictures(data: bytes) -> list[tuple[int, int]]:
 
 def _is_uploaded(node: Node) -> bool:
     return int(node.json("/api/status")["archive"]["storage"]["backlog_bytes"]) == 0
+
+
+def _has_parts(url: str, node: str) -> bool:
+    """Whether the storage has parts of what a node records, and the database knows them."""
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            query = text("SELECT count(*) FROM cluster_upload WHERE node_name = :node AND parts <> '[]'")
+            return bool(connection.scalar(query, {"node": node}))
+    finally:
+        engine.dispose()
 
 
 def _rows(url: str) -> list[Row]:

@@ -54,7 +54,7 @@ class ClusterNews:
                 await self._listen()
             except (psycopg.Error, OSError) as error:
                 # The requests of the cluster tell the same, to people.
-                log.debug("cluster: no news of other nodes at present: %s", type(error).__name__)
+                log.debug("cluster: notifications of other nodes do not come at present: %s", type(error).__name__)
             await asyncio.sleep(AGAIN_S)
 
     async def _listen(self) -> None:
