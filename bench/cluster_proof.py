@@ -141,6 +141,8 @@ class Proof:
         self.failovers: list[float] = []
         self.spans: list[tuple[str, int, int]] = []
         """Faults, with the numbers of the pictures when each began and when it was over."""
+        self.wiped = range(0)
+        """Pictures that the wiped disk had, and perhaps nothing else."""
         self.clock_from = sys.maxsize
         """The number from which on the clocks were apart."""
 
@@ -251,6 +253,7 @@ class Proof:
     async def wipe(self, owner: str) -> None:
         await eventually(partial(_has_parts, self.server.url, owner), "a part of what is recorded is uploaded", 180)
         began_s = time.monotonic()
+        self.wiped = range(max(0, self.number() - 2 * self.options.segment * FPS), self.number())
         await asyncio.to_thread(self.nodes[owner].kill)
         shutil.rmtree(self.nodes[owner].folder / "data")
         await asyncio.sleep(0.5)
@@ -409,8 +412,18 @@ class Proof:
             f"≤ {SEAM_MAX} at a seam",
             is_met=most <= SEAM_MAX,
         )
+        if self.wiped:
+            lacking = [number for number in holes(recorded[CAMERA]) if number in self.wiped]
+            lost_bytes = len(lacking) / FPS * self.options.bit_rate / 8
+            self.add(
+                "recording before wipe",
+                f"the last {len(lacking) / FPS:.1f} s are lost, about {lost_bytes / 2**20:.1f} MiB",
+                "≤ 5 MiB, and half a second",
+                is_met=lost_bytes < 5 * 2**20 + self.options.bit_rate / 16,
+            )
         for name, first, last in self.spans:
             lacking = [number for number in holes(recorded[CAMERA] | {first, last}) if first <= number <= last]
+            lacking = [number for number in lacking if number not in self.wiped]
             longest = max((len(each) for each in _runs(lacking)), default=0)
             limit = LOST_GOAL_S * FPS if name in ("kill", "wipe", "pause", "clock") else 0
             self.add(
