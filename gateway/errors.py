@@ -13,6 +13,7 @@
     │   ├── NotLiveError         a camera sends nothing yet
     │   ├── StorageError         the disk or the index fails
     │   ├── NodeAwayError        the node of the cluster that can answer does not
+    │   ├── NotOwnerError        another node of the cluster captures the camera
     │   └── TooEarlyError        425  being made; says when to retry
     └── CaptureError             a camera sends no video
         ├── CameraUnreachableError    no route, no such name, or nothing listens
@@ -148,6 +149,12 @@ class NodeAwayError(UnavailableError):
     def __init__(self, node_name: str, message: str, retry_after_s: int = 2) -> None:
         super().__init__(message, retry_after_s)
         self.node_name = node_name
+
+
+class NotOwnerError(UnavailableError):
+    """Another node of the cluster captures the camera. Nodes tell it each other."""
+
+    code = "not_owner"
 
 
 class CaptureError(LiveedgeError):

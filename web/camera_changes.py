@@ -99,6 +99,7 @@ class CameraParts:
 
     async def owner_changed(self, camera: Camera) -> None:
         """This node captures a camera now, or another one does. What a recording has is of the owner alone."""
+        self.live.owner_changed(camera)
         if camera.is_own:
             self.archive.add_camera(camera)
         else:

@@ -56,11 +56,14 @@ from web.address_policy import refuse_metadata
 from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore
 from web.cluster.archive import ClusterArchive
+from web.cluster.archive_routing import ArchiveRouting
 from web.cluster.forwarding import Forwarding
 from web.cluster.messaging import in_cluster, request_store
 from web.cluster.peers import Peers
+from web.cluster.recording_lists import AllRecordings
 from web.cluster.relay_sender import HANDED_OVER_S, RelayCounters
 from web.cluster.relays import Relays
+from web.cluster.remote_live import RemoteLive
 from web.cluster.routing import Routing
 from web.cluster.service import Cluster
 from web.cluster.storage import with_own_storage
@@ -93,7 +96,8 @@ class Gateway:
         self.peers: Peers | None = None
         self.relays: Relays | None = None
         self.routing: Routing | None = None
-        """The four are ``None`` where this gateway is alone."""
+        self.remote_live: RemoteLive | None = None
+        """The five are ``None`` where this gateway is alone."""
         self.relay_counters = RelayCounters()
         if self.cluster is not None:
             name = self.cluster.coordinator.node.name
@@ -101,8 +105,6 @@ class Gateway:
             self.peers = Peers(self.node_tokens, settings.node_tls_ca_file)
             self.relays = Relays(self.cluster, self.peers)
             self.cluster.on_view = self.peers.seen
-            own_id = self.cluster.coordinator.node.id
-            self.routing = Routing(self.cluster, Forwarding(self.peers, own_id, self.node_tokens.verify))
         self.service = CaptureService(
             self.camera_store.cameras(),
             clock=clock,
@@ -118,6 +120,7 @@ class Gateway:
             numbers_90k=lambda: self.archive.numbers_90k,
             discontinuities=DiscontinuityNumbers(numbers.load, numbers.save),
             kept=KeptWindowFiles(settings.data_dir, self._is_never_recorded),
+            epoch_of=self.cluster.window_epoch if self.cluster is not None else lambda _: 0,
         )
         self.archive = Archive(
             with_own_storage(settings),
@@ -136,7 +139,21 @@ class Gateway:
         self.archive_reader = ArchiveReader(self.archive, self.service, clock)
         self.activity = ActivityReader(self.archive)
         self.recorded_days = RecordedDays(self.archive)
-        self.recordings = ArchiveRecordings(self.archive_reader, self.service)
+        self.own_recordings = ArchiveRecordings(
+            self.archive_reader, self.service, self.cluster.coordinator.node.name if self.cluster is not None else None
+        )
+        self.recordings: ArchiveRecordings | AllRecordings = self.own_recordings
+        """Those of all nodes, in a cluster."""
+        if self.cluster is not None and self.cluster_archive is not None:
+            assert self.peers is not None
+            assert self.node_tokens is not None
+            forwarding = Forwarding(self.peers, self.cluster.coordinator.node.id, self.node_tokens.verify)
+            self.recordings = AllRecordings(self.own_recordings, self.cluster, forwarding)
+            archive_routing = ArchiveRouting(
+                self.cluster, forwarding, self.cluster_archive.index, self.archive_reader.segments, clock
+            )
+            self.remote_live = RemoteLive(self.cluster, forwarding, self.live)
+            self.routing = Routing(self.cluster, forwarding, archive_routing)
         self.webrtc = WebRtcServer(
             udp_port=settings.webrtc_udp_port,
             hosts=settings.webrtc_hosts,

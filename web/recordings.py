@@ -15,11 +15,12 @@ from signaling.recordings import Position, SegmentsPage
 
 
 class ArchiveRecordings:
-    """Implements :class:`signaling.recordings.Recordings`."""
+    """Implements :class:`signaling.recordings.Recordings`. ``node`` is the name of this node in a cluster."""
 
-    def __init__(self, reader: ArchiveReader, service: CaptureService) -> None:
+    def __init__(self, reader: ArchiveReader, service: CaptureService, node: str | None = None) -> None:
         self._reader = reader
         self._service = service
+        self._node = node
 
     async def page(
         self,
@@ -39,7 +40,9 @@ class ArchiveRecordings:
             await self.require_camera(camera_id)
         more = len(segments) > limit
         segments = segments[:limit]
-        return SegmentsPage([segment_model(each) for each in segments], cursor_of(segments[-1]) if more else None)
+        return SegmentsPage(
+            [segment_model(each, self._node) for each in segments], cursor_of(segments[-1]) if more else None
+        )
 
     async def at(self, camera_id: str, time_90k: int, rendition: RenditionName | None) -> Position:
         """As of the port."""
@@ -49,7 +52,7 @@ class ArchiveRecordings:
             await self.require_camera(camera_id)
             raise
         return Position(
-            segment_model(found.segment),
+            segment_model(found.segment, self._node),
             round(found.offset_90k / CLOCK_RATE, 6),
             to_rfc3339(found.segment.start_90k + found.offset_90k),
         )
@@ -72,7 +75,7 @@ class ArchiveRecordings:
     async def segment(self, camera_id: str, name: str) -> SegmentModel:
         """One segment. Raises :class:`~gateway.errors.NotFoundError`."""
         found, _ = await self._reader.segments.find(camera_id, name)
-        return segment_model(found)
+        return segment_model(found, self._node)
 
     async def require_camera(self, camera_id: str) -> None:
         """Raise :class:`~gateway.errors.NotFoundError` unless the camera is configured or has recordings."""
@@ -80,9 +83,10 @@ class ArchiveRecordings:
             raise NotFoundError(f"there is no camera {camera_id[:64]!r}")
 
 
-def segment_model(segment: Segment) -> SegmentModel:
-    """A segment as clients see it."""
+def segment_model(segment: Segment, node: str | None = None) -> SegmentModel:
+    """A segment as clients see it. ``node`` has it, in a cluster."""
     base = f"/archive/{segment.camera_id}/{segment.name}"
+    query = f"?node={node}" if node is not None else ""
     return SegmentModel(
         id=segment.name,
         camera_id=segment.camera_id,
@@ -106,8 +110,8 @@ def segment_model(segment: Segment) -> SegmentModel:
         protected=segment.is_protected,
         sha256=segment.sha256 or None,
         metadata=segment.metadata,
-        url=f"{base}.mp4",
-        thumbnail=f"{base}.jpg",
+        url=f"{base}.mp4{query}",
+        thumbnail=f"{base}.jpg{query}",
     )
 
 

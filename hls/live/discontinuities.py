@@ -10,7 +10,8 @@ Rules:
    small: hls.js visits all from 0 up to them at each reload, which took it seconds when they were seconds.
 2. The *limit* is kept on disk. All numbers in use are below it. It is raised by :data:`RESERVED` before they reach it,
    so a process that is killed has used none beyond it.
-3. If it cannot be kept, there is a warning, and the hours alone are used: two starts within one hour may share one.
+3. The next owner of a camera among several nodes begins :data:`OF_OWNER` higher. The limit is without that.
+4. If it cannot be kept, there is a warning, and the hours alone are used: two starts within one hour may share one.
 """
 
 import asyncio
@@ -29,6 +30,11 @@ UNIT_90K = 3600 * CLOCK_RATE
 
 RESERVED = 8
 """A restart skips up to so many numbers: few, as a gateway that restarts all day must not make them large."""
+
+
+OF_OWNER = 64
+"""So many numbers each owner of a camera has among several nodes, besides those of the hours: losses of the camera
+while one node captures it."""
 
 
 class DiscontinuityNumbers:
@@ -55,12 +61,13 @@ class DiscontinuityNumbers:
         if self._saving is not None:
             await asyncio.wait([self._saving])
 
-    def first(self, wall_90k: int) -> int:
-        """The first number of a window that is made now."""
-        return max(0, wall_90k - EPOCH_90K, self._first * UNIT_90K) // UNIT_90K
+    def first(self, wall_90k: int, epoch: int = 0) -> int:
+        """The first number of a window that is made now. ``epoch`` is that of the camera's owner."""
+        return max(0, wall_90k - EPOCH_90K, self._first * UNIT_90K) // UNIT_90K + epoch * OF_OWNER
 
-    def note(self, number: int) -> None:
-        """Tell that a playlist uses a number."""
+    def note(self, number: int, epoch: int = 0) -> None:
+        """Tell that a playlist of an owner uses a number."""
+        number -= epoch * OF_OWNER
         if number + RESERVED // 2 < self._limit or self._save is None:
             return
         self._limit = number + RESERVED

@@ -7,6 +7,7 @@ have players are left for its next process, which takes them when it starts.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from gateway.camera import Camera
@@ -35,7 +36,8 @@ class KeptWindows(Protocol):
 
 
 class LiveService:
-    """See the module. ``numbers_90k``: a time that never goes back, 0 if unknown."""
+    """See the module. ``numbers_90k``: a time that never goes back, 0 if unknown. ``epoch_of`` a camera: that of its
+    owner, where this node is the owner among several."""
 
     def __init__(
         self,
@@ -45,7 +47,9 @@ class LiveService:
         numbers_90k: Callable[[], int] = lambda: 0,
         discontinuities: DiscontinuityNumbers | None = None,
         kept: KeptWindows | None = None,
+        epoch_of: Callable[[str], int] = lambda _: 0,
     ) -> None:
+        self._epoch_of = epoch_of
         self._service = service
         self._clock = clock
         self._numbers_90k = numbers_90k
@@ -74,7 +78,10 @@ class LiveService:
         for name, rendition in camera.renditions.items():
             if name not in streams:
                 state = self._states.pop((camera.id, name), None)
-                streams[name] = LiveStream(rendition, self._clock, self._numbers_90k, self._discontinuities, state)
+                epoch_of = partial(self._epoch_of, camera.id)
+                streams[name] = LiveStream(
+                    rendition, self._clock, self._numbers_90k, self._discontinuities, state, epoch_of
+                )
         main, sub = streams[RenditionName.MAIN], streams.get(RenditionName.SUB)
         main.other = sub
         if sub is not None:
@@ -102,6 +109,11 @@ class LiveService:
         if found is None or found[0] is not main:
             found = self._playlists[camera_id] = main, MultivariantPlaylist(main, self._clock)
         return await (found[1].get() if only is None else found[1].get_one(self.stream(camera_id, only)))
+
+    def owner_changed(self, camera: Camera) -> None:
+        """This node captures a camera now, or another one does."""
+        for stream in self._streams.get(camera.id, {}).values():
+            stream.owner_changed()
 
     async def start(self) -> None:
         """Read what earlier processes kept. Before the first camera is added."""

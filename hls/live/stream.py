@@ -25,7 +25,9 @@ Rules:
    For them it is as if the camera had been away.
 9. A stream without sound has silence in its playlist where the camera's other stream has sound, so that players can
    change from one to the other. It is not added while players have the playlist: not for a minute after a request.
-10. The camera's recording gets the samples of the same parts, also if the playlist fails.
+10. Where another node of a cluster captures the camera, there is no window: that node has it. When this node begins to
+   capture it, a window with higher numbers begins.
+11. The camera's recording gets the samples of the same parts, also if the playlist fails.
 """
 
 import asyncio
@@ -67,8 +69,12 @@ class LiveStream:
         numbers_90k: Callable[[], int] = lambda: 0,
         discontinuities: DiscontinuityNumbers | None = None,
         kept: WindowState | None = None,
+        epoch_of: Callable[[], int] = lambda: 0,
     ) -> None:
         self.rendition = rendition
+        self._epoch_of = epoch_of
+        self._is_own = rendition.is_own
+        self._epoch = epoch_of() if self._is_own else 0
         self.other: LiveStream | None = None
         """That of the camera's other rendition."""
         self.counters = LiveCounters()
@@ -157,6 +163,17 @@ class LiveStream:
         info = self.rendition.hub.info
         return refusal(info, self.rendition.label, "HLS") if info is not None else None
 
+    def owner_changed(self) -> None:
+        """This node captures the camera now, or another one does: rule 10. Requests that wait end in vain."""
+        if self._is_own == self.rendition.is_own:
+            return
+        self._is_own = self.rendition.is_own
+        if self._is_own:
+            self._epoch = self._epoch_of()
+        self.window, self._variant = self._new_window(self._clock.wall_90k(), after=self.window), None
+        self._is_abandoned = False
+        self._waits.end_all()
+
     def request(self) -> None:
         """Keep the camera captured for a while, as a request does."""
         self._on_request()
@@ -182,6 +199,8 @@ class LiveStream:
         elif self.window.is_stalled:
             seen = self.window, self.window.version
             await self._wait(seen, lambda: (self.window, self.window.version) != seen, self._blocking_timeout_s())
+        if self.window.targets is None:  # it was replaced meanwhile, by rule 10
+            raise self._unavailable()
         return self.window.media_playlist(delta=delta, report=self._report())
 
     async def media(self, name: str) -> bytes | memoryview:
@@ -239,7 +258,7 @@ class LiveStream:
     ) -> LiveWindow:
         return LiveWindow(
             wall_90k,
-            first_discontinuity=self._discontinuities.first(wall_90k),
+            first_discontinuity=self._discontinuities.first(wall_90k, self._epoch),
             after=after,
             counters=self.counters,
             least_target_s=self._target_of_other_s,
@@ -248,9 +267,12 @@ class LiveStream:
             is_awaited=lambda: self._hold is not None,
             wanted_sound=self._wanted_sound,
             state=state,
+            epoch=self._epoch,
         )
 
     def _on_packet(self, packet: Packet) -> None:
+        if not self._is_own:
+            return
         is_new = packet.run != self._run or (packet.info is not self._info and packet.info != self._info)
         self._run, self._info = packet.run, packet.info
         now_s = self._clock.monotonic()
@@ -272,7 +294,7 @@ class LiveStream:
         finally:
             self._recorded.feed(packet, now_s, self.window.segmenter)
         if self.window.version != version:
-            self._discontinuities.note(self.window.newest_discontinuity)
+            self._discontinuities.note(self.window.newest_discontinuity, self._epoch)
             if not self.window.is_stalled:
                 self._is_abandoned = False
             self._waits.wake()
@@ -346,8 +368,11 @@ class LiveStream:
         """
         is_hopeless = is_first and self.rendition.is_hopeless
         if is_hopeless or not await self._wait(what, is_ready, timeout_s):
-            session = self.rendition.session
-            why = f": {self.rendition.error_message}" if self.rendition.error_message else ""
-            raise UnavailableError(
-                f"camera {self.rendition.label} is {session.state} and has no video at present{why}", retry_after_s=2
-            )
+            raise self._unavailable()
+
+    def _unavailable(self) -> UnavailableError:
+        session = self.rendition.session
+        why = f": {self.rendition.error_message}" if self.rendition.error_message else ""
+        return UnavailableError(
+            f"camera {self.rendition.label} is {session.state} and has no video at present{why}", retry_after_s=2
+        )

@@ -44,6 +44,8 @@ class LiveWindow:
     :class:`~hls.parts.segmenter.Segmenter`. ``is_awaited``: whether a viewer
     waits for the playlist.
     ``state`` is that of the window of an earlier process, which this one goes on with.
+    ``epoch`` tells the owners of a camera among several nodes apart, 0 where there is one: names have it, the numbers
+    begin higher (:func:`~hls.live.window_state.first_msn`), and the playlist with a discontinuity.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class LiveWindow:
         is_awaited: Callable[[], bool] = lambda: True,
         wanted_sound: Callable[[], AudioInfo | None] = lambda: None,
         state: WindowState | None = None,
+        epoch: int = 0,
     ) -> None:
         self.version = 0
         """Grows with each change of the playlist."""
@@ -67,8 +70,10 @@ class LiveWindow:
         """Known once the first playlist can be made."""
         self.counters = counters if counters is not None else LiveCounters()
         self._buffer = SegmentBuffer(self.counters, max_bytes)
-        self._name_prefix = f"{wall_90k // 90:x}"
-        self._next_msn = first_msn(wall_90k)
+        self._name_prefix = f"{epoch:x}-{wall_90k // 90:x}" if epoch else f"{wall_90k // 90:x}"
+        self._next_msn = first_msn(wall_90k, epoch)
+        self._follows_another = epoch > 0
+        """Whether the next segment is the first of an owner: players may know those of the owner before."""
         self._first_discontinuity = first_discontinuity
         self._discontinuities = 0
         self._longest_gop_90k = 0
@@ -326,15 +331,17 @@ class LiveWindow:
         program_date_90k = next_program_date_90k(self._last, part, self.targets.part_target_90k)
         msn = self._next_msn
         self._next_msn += 1
-        self._discontinuities += part.is_discontinuity
+        is_discontinuity = part.is_discontinuity or self._follows_another
+        self._follows_another = False
+        self._discontinuities += is_discontinuity
         return LiveSegment(
             msn=msn,
             name=f"segment-{self._name_prefix}-{msn}.m4s",
             muxer=part.muxer,
             program_date_90k=program_date_90k,
-            is_discontinuity=part.is_discontinuity,
+            is_discontinuity=is_discontinuity,
             lists_parts=part.is_listed,
-            head=playlist.segment_head(program_date_90k, is_discontinuity=part.is_discontinuity),
+            head=playlist.segment_head(program_date_90k, is_discontinuity=is_discontinuity),
         )
 
     # --- text

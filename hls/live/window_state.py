@@ -31,9 +31,16 @@ MSN_EPOCH_90K = 1_577_836_800 * CLOCK_RATE
 """2020-01-01T00:00:00Z: with it the numbers stay below 2^31, which some players need, until 2037."""
 
 
-def first_msn(wall_90k: int) -> int:
-    """The media sequence number with which a window begins at this wall clock, if none was before it."""
-    return max(0, wall_90k - MSN_EPOCH_90K) * MSN_RATE // CLOCK_RATE
+MSNS_OF_OWNER = 1000
+"""So much higher begin the numbers of the next owner of a camera: the clocks of two nodes may be four minutes apart."""
+
+
+def first_msn(wall_90k: int, epoch: int = 0) -> int:
+    """The media sequence number with which a window begins at this wall clock, if none was before it.
+
+    ``epoch`` is that of the camera's owner among several nodes.
+    """
+    return max(0, wall_90k - MSN_EPOCH_90K) * MSN_RATE // CLOCK_RATE + epoch * MSNS_OF_OWNER
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,12 @@
 """Viewers at nodes of a cluster that do not capture the camera: three processes, PostgreSQL, a real RTSP camera."""
 
 import asyncio
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -48,6 +52,11 @@ class Nodes:
         found: dict[str, Any] = self.nodes[name].json("/api/status")["cluster"]["owners"]
         return found
 
+    def recorded(self, camera_id: str) -> set[str]:
+        """The names of the nodes that have recordings, as ``b`` lists them."""
+        listed = self.nodes["b"].json(f"/api/cameras/{camera_id}/segments")["segments"]
+        return {each["url"].partition("?node=")[2] for each in listed}
+
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
@@ -67,6 +76,35 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         wanted = {TO_VIEWER: "a", TO_OTHER: "a"}
         eventually_sync(lambda: all(found.owners(name) == wanted for name in NAMES), "the first choice has them")
         yield found
+
+
+@dataclass
+class LivePlaylist:
+    """What a live playlist has. ``begins_with_discontinuity``: before its first segment."""
+
+    msn: int
+    discontinuity: int
+    segments: int
+    names: list[str]
+    begins_with_discontinuity: bool
+
+
+async def live_playlist(nodes: Nodes, name: str, camera_id: str, msn: int | None = None) -> LivePlaylist:
+    """Of a camera at a node, once it has a segment."""
+
+    async def read() -> LivePlaylist | None:
+        query = f"?_HLS_msn={msn}" if msn is not None else ""
+        status, _, body = await asyncio.to_thread(nodes.nodes[name].fetch, f"/hls/{camera_id}/live.m3u8{query}")
+        text = body.decode()
+        if status != 200 or (segments := text.count("#EXTINF")) < 1:
+            return None
+        numbers = re.findall("SEQUENCE:([0-9]+)", text)
+        head = text.partition("#EXTINF")[0]
+        names = re.findall(r"segment-[^/]*?\.m4s", text)
+        return LivePlaylist(int(numbers[0]), int(numbers[1]), segments, names, "\n#EXT-X-DISCONTINUITY\n" in head)
+
+    found: LivePlaylist = await eventually(read, f"{name} has the playlist")
+    return found
 
 
 async def goes_on(watching: Watching) -> None:
@@ -89,16 +127,27 @@ async def test_viewers_at_another_node_go_on_when_the_owner_is_killed(nodes: Nod
         for viewer in viewers:
             await goes_on(viewer)
         assert owner.camera(TO_OTHER)["viewers"] == {"relay": 1}
-        assert node.json(f"/api/cameras/{TO_OTHER}/segments")["segments"] == [], "a relay records nothing"
+        assert nodes.recorded(TO_OTHER) == {"a"}, "a relay records nothing"
+        before = [await live_playlist(nodes, name, TO_OTHER) for name in NAMES]
+        common = set.intersection(*(set(each.names) for each in before))
+        assert common, "the nodes have the same names"
+        media = {nodes.nodes[name].fetch(f"/hls/{TO_OTHER}/{min(common)}")[2][4:8] for name in NAMES}
+        assert media in ({b"moof"}, {b"styp"})
+        assert {each.discontinuity for each in before} == {before[0].discontinuity}
         owner.kill()
         await eventually(
             lambda: nodes.owners("b") == {TO_VIEWER: "b", TO_OTHER: "c"}, "the next choices own the cameras"
         )
         for viewer in viewers:
             await goes_on(viewer)
+        after = await live_playlist(nodes, "b", TO_OTHER, before[0].msn + 1)
+        assert after.msn > before[0].msn + before[0].segments
+        assert after.discontinuity > before[0].discontinuity
+        assert after.begins_with_discontinuity
+        assert set(after.names).isdisjoint(before[0].names)
         assert node.camera(TO_OTHER)["viewers"] == node.camera(TO_VIEWER)["viewers"] == {"webrtc": 1}
-        await eventually(lambda: node.json(f"/api/cameras/{TO_VIEWER}/segments")["segments"], "the new owner records")
-        assert node.json(f"/api/cameras/{TO_OTHER}/segments")["segments"] == []
+        await eventually(lambda: "b" in nodes.recorded(TO_VIEWER), "the new owner records")
+        assert "b" not in nodes.recorded(TO_OTHER)
     owner.start()
     async with aiohttp.ClientSession() as http, aiortc_peer(f"{owner.url}/whep/{TO_OTHER}") as viewer:
         await goes_on(viewer)
@@ -106,6 +155,50 @@ async def test_viewers_at_another_node_go_on_when_the_owner_is_killed(nodes: Nod
             assert (reply.status, reply.content_type) == (200, "image/jpeg")
         async with http.get(f"{owner.url}/hls/{TO_OTHER}/live.m3u8") as reply:
             assert "#EXTINF" in await reply.text()
+
+
+async def test_recordings_of_all_nodes_are_at_every_node(nodes: Nodes) -> None:
+    """One node recorded the camera until it was killed, and another since then. A third one lists and plays both."""
+    node, path = nodes.nodes["b"], f"/api/cameras/{TO_OTHER}"
+
+    async def fetch(path: str, method: str = "GET", **headers: str) -> tuple[int, Mapping[str, str], bytes]:
+        return await asyncio.to_thread(node.fetch, path, method, None, headers)
+
+    def listed() -> dict[str, Any]:
+        return {each["url"].partition("?node=")[2]: each for each in node.json(f"{path}/segments")["segments"]}
+
+    def counted() -> set[str]:
+        return {each["node"] for each in node.json(f"{path}/recordings")["recordings"] if each["counts_from"]}
+
+    await eventually(lambda: listed().keys() == counted() == {"a", "c"}, "both nodes have told what they recorded")
+    by_node = listed()
+    for name, segment in by_node.items():
+        status, _, body = await fetch(segment["url"], Range="bytes=4-7")
+        assert (status, body) == (206, b"ftyp"), name
+        assert (await fetch(segment["url"], **{"If-None-Match": "*"}))[0] == 304
+        assert (await fetch(segment["url"].partition("?")[0], "HEAD"))[0] == 200, "found without the name of its node"
+        assert (await fetch(segment["thumbnail"]))[2][:2] == b"\xff\xd8"
+    first = by_node["a"]
+    at = (datetime.fromisoformat(first["start"]) + timedelta(seconds=0.5)).timestamp()
+    assert node.json(f"{path}/segments/at?time={at}")["segment"]["id"] == first["id"]
+    status, _, clip = await fetch(f"{path}/clip.mp4?start={first['start']}&end={first['end']}")
+    assert (status, clip[4:8]) == (200, b"ftyp"), clip[:400]
+    days = node.json(f"{path}/days?first={first['start'][:10]}&last={by_node['c']['end'][:10]}")["days"]
+    assert days[0] == first["start"][:10]
+    assert (await fetch(f"/snapshot/{TO_OTHER}.jpg?at={at}"))[0] == 200
+    status, _, playlist = await fetch(f"/hls/{TO_OTHER}/dvr.m3u8?start={first['start']}")
+    lines = playlist.decode().splitlines()
+    uris = [line for line in lines if not line.startswith("#")]
+    assert [uri.rpartition("node=")[2] for uri in (uris[0], uris[-1])] == ["a", "c"], playlist
+    assert "#EXT-X-ENDLIST" not in lines
+    for uri in (uris[0], uris[-1]):
+        offset = lines[lines.index(uri) - 1].rpartition("@")[2]
+        data = (await fetch(urljoin(f"/hls/{TO_OTHER}/", uri), Range=f"bytes={offset}-"))[2]
+        assert data[4:8] in (b"moof", b"styp"), uri
+    maps = [line.partition('"')[2].partition('"')[0] for line in lines if line.startswith("#EXT-X-MAP")]
+    assert b"moov" in (await fetch(urljoin(f"/hls/{TO_OTHER}/", maps[0])))[2]
+    status, _, body = await fetch(f"{first['url'].partition('=')[0]}=z")
+    assert (status, json.loads(body)["error"]) == (503, "node_away")
 
 
 async def test_a_camera_is_published_at_any_node(nodes: Nodes) -> None:

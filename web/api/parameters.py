@@ -12,7 +12,10 @@ from gateway.errors import BadRequestError, NotFoundError
 from gateway.times import parse_span
 from hls.archive.segment import parse_name
 from hls.mp4.silence import Silence, parse_silence
+from signaling.recordings import Recordings
 from web.api.describe import Parameter
+from web.auth.authenticator import NODE_TOKEN
+from web.auth.requests import token_query
 from web.gateway import GATEWAY
 
 M = TypeVar("M", bound=BaseModel)
@@ -29,6 +32,19 @@ def segment_id(request: web.Request) -> str:
     if parse_name(name) is None:
         raise NotFoundError(f"{name[:60]!r} is not a segment: segments have names like segment_20261122T185000Z")
     return name
+
+
+def recordings_of(request: web.Request) -> Recordings:
+    """The recordings of all nodes of a cluster; for another node, this one's own."""
+    gateway = request.app[GATEWAY]
+    return gateway.own_recordings if NODE_TOKEN in request.headers else gateway.recordings
+
+
+def archive_query(request: web.Request) -> str:
+    """What every URL of a recording in the answer needs: the token of the request, and the node in a cluster."""
+    cluster = request.app[GATEWAY].cluster
+    node = f"node={cluster.coordinator.node.name}" if cluster is not None else ""
+    return "&".join(filter(None, (token_query(request), node)))
 
 
 def time_range(request: web.Request) -> tuple[int | None, int | None]:

@@ -144,6 +144,10 @@ class Authenticator:
         if rule.is_public:
             request[SESSION] = self.sessions.of(NO_CREDENTIAL, ANONYMOUS if self.is_enabled else UNRESTRICTED)
             return None
+        if NODE_TOKEN in request.headers and "X-Forwarded-For" not in request.headers:
+            # A node asks for itself, not for a client.
+            request[SESSION], request[RULE] = self.sessions.of(NO_CREDENTIAL, self._require_node(request)), rule
+            return None
         credential = self._credential_of(request, rule)
         if self.is_enabled:
             return self._verify_request(request, rule, credential)

@@ -6,7 +6,8 @@ Rules:
    the connection (RFC 9110 §7.6.1), to the page that asked, or to another proxy stays here. The other node checks the
    credential itself.
 2. It proves that it comes from a node (:mod:`web.cluster.tokens`), and says in ``X-Forwarded-For``, ``-Host`` and
-   ``-Proto`` what the client used: :meth:`Forwarding.received` believes these from a node alone.
+   ``-Proto`` what the client used: :meth:`Forwarding.received` believes these from a node alone. A request without
+   them is of the node itself, which may do everything.
 3. A forwarded request is never forwarded again: two nodes that each take the other for the right one do not ask in a
    circle.
 4. Content is streamed both ways. What a slow reader has not taken waits in the buffers of two connections and in
@@ -16,6 +17,7 @@ Rules:
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -36,6 +38,9 @@ SILENCE_S = 60.0
 """An answer that has begun, and of which nothing comes for so long, is cut off."""
 
 CHUNK_BYTES = 64 * 1024
+
+ANSWER_MAX_BYTES = 16 * 1024 * 1024
+"""Of what is read as a whole: the playlist of a day has 2 MB."""
 
 HOP_BY_HOP = frozenset(
     {
@@ -121,6 +126,37 @@ class Forwarding:
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError(f"the node {node.name} of the cluster was lost while it answered") from None
+
+    async def text(self, request: web.Request, node: Node) -> str | None:
+        """What another node answers to a GET request of a client, as text; ``None`` unless it is 200.
+
+        Raises :class:`~gateway.errors.NodeAwayError`.
+        """
+        fields = {**_fields_of(request), hdrs.ACCEPT_ENCODING: "identity"}
+        status, body = await self._read(node, request.rel_url.raw_path_qs, fields)
+        return body.decode() if status == 200 else None
+
+    async def json(self, node: Node, target: str) -> Any:
+        """What another node answers to this one, which may do everything there; ``None`` unless it is 200 and JSON.
+
+        Raises :class:`~gateway.errors.NodeAwayError`.
+        """
+        status, body = await self._read(node, target, {hdrs.ACCEPT_ENCODING: "identity"})
+        try:
+            return json.loads(body) if status == 200 else None
+        except ValueError:
+            return None
+
+    async def _read(self, node: Node, target: str, fields: Mapping[str, str]) -> tuple[int, bytes]:
+        async with self.ask(node, hdrs.METH_GET, target, fields) as answer:
+            try:
+                body = await answer.content.read(ANSWER_MAX_BYTES)
+                while len(body) < ANSWER_MAX_BYTES and (more := await answer.content.read(ANSWER_MAX_BYTES)):
+                    body += more
+            except (aiohttp.ClientError, OSError) as error:
+                self.failed += 1
+                raise NodeAwayError(node.name, _why(node, error)) from None
+        return answer.status, body
 
     @asynccontextmanager
     async def ask(

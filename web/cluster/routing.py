@@ -4,13 +4,15 @@ Rules:
 
 1. Publishing a camera, and talking to it, is at its owner (:data:`OF_OWNER`). While no node is known to own it, this
    one answers, and says so.
-2. Everything else is answered by the node that is asked.
+2. Recordings are answered by the node that has them (:mod:`web.cluster.archive_routing`).
+3. Everything else is answered by the node that is asked.
 """
 
 from collections.abc import Awaitable
 
 from aiohttp import web
 
+from web.cluster.archive_routing import ArchiveRouting, Handler
 from web.cluster.forwarding import Forwarding
 from web.cluster.service import Cluster
 
@@ -21,22 +23,23 @@ OF_OWNER = frozenset({"/whip/{camera}", "/whip/{camera}/{publisher}", "/talk/{ca
 class Routing:
     """See the module. Lives on the event loop."""
 
-    def __init__(self, cluster: Cluster, forwarding: Forwarding) -> None:
+    def __init__(self, cluster: Cluster, forwarding: Forwarding, archive: ArchiveRouting) -> None:
         self.forwarding = forwarding
+        self._archive = archive
         self._cluster = cluster
 
     def received(self, request: web.Request) -> web.Request:
         """:meth:`~web.cluster.forwarding.Forwarding.received`."""
         return self.forwarding.received(request)
 
-    def elsewhere(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
-        """The answer of another node to a request that is admitted; ``None``: this node answers."""
+    def elsewhere(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse] | None:
+        """The answer to a request that is admitted, with what other nodes have; ``None``: ``handler`` of this one."""
         resource = request.match_info.route.resource
         if resource is None or not self.forwarding.may_forward(request):
             return None
         if resource.canonical in OF_OWNER:
             return self._at_owner(request)
-        return None
+        return self._archive.answer(request, resource.canonical, handler)
 
     def _at_owner(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
         camera_id = request.match_info["camera"]

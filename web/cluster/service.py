@@ -134,6 +134,10 @@ class Cluster:
         """The highest epoch of a camera that this node knows."""
         return self.coordinator.owned.get(camera_id) or self.coordinator.view.owner(camera_id).epoch
 
+    def window_epoch(self, camera_id: str) -> int:
+        """The epoch of a live window that begins now: of this node's ownership, or of one that is prepared."""
+        return self.coordinator.owned.get(camera_id) or self.coordinator.view.owner(camera_id).epoch + 1
+
     def status(self) -> ClusterStatus:
         """The cluster, as this node knows it."""
         view = self.coordinator.view

@@ -49,8 +49,8 @@ class OtherNodes(Protocol):
         """The request as its client made it, where another node forwarded it. Raises ``UnauthorizedError``."""
         ...
 
-    def elsewhere(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
-        """The answer of another node; ``None``: this one answers."""
+    def elsewhere(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse] | None:
+        """The answer of other nodes; ``None``: ``handler`` answers."""
         ...
 
 
@@ -103,7 +103,7 @@ class Admission:
             if response is None:
                 refuse_content_codings(request)
                 with self._limits.count(request), CancelOnRevoke(request):
-                    elsewhere = self.nodes.elsewhere(request) if self.nodes is not None else None
+                    elsewhere = self.nodes.elsewhere(request, handler) if self.nodes is not None else None
                     answering = elsewhere if elsewhere is not None else handler(request)
                     is_safe = request.method in SAFE_METHODS
                     response = await (answering if is_safe else self._limits.within_timeout(answering))

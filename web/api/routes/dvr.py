@@ -14,12 +14,13 @@ from web.api.file_answer import send_file
 from web.api.parameters import (
     RENDITION,
     SILENCE,
+    archive_query,
     parse_rendition,
     require_recorded_camera,
     silence_of,
     time_range,
 )
-from web.auth.requests import span_of, token_query
+from web.auth.requests import span_of
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -126,7 +127,7 @@ def _interval_90k(request: web.Request) -> int:
 
 def _playlist(request: web.Request, text: str) -> web.Response:
     response = web.Response(
-        text=with_query(text, token_query(request)),
+        text=with_query(text, archive_query(request)),
         content_type=CONTENT_TYPE,
         headers={hdrs.CACHE_CONTROL: "no-cache"},
         zlib_executor_size=COMPRESS_IN_THREAD_BYTES,

@@ -14,13 +14,15 @@ from aiohttp import web
 
 from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
-from gateway.errors import BadRequestError
+from gateway.errors import BadRequestError, NotOwnerError
 from hls.live.playlist import CONTENT_TYPE, LIVE_NAME, SUB_LIVE_NAME, Rendered
 from hls.live.stream import LiveStream
 from web.api.describe import Parameter, describe
 from web.api.parameters import RENDITIONS, parse_rendition
 from web.api.shared_answers import SHARED_ANSWERS, Headers
+from web.auth.authenticator import NODE_TOKEN
 from web.auth.requests import token_query
+from web.cluster.remote_live import RemoteLive
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -36,7 +38,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 @describe("HLS", {200: "video/mp4"}, errors=(404, 503))
 async def media(request: web.Request) -> web.StreamResponse:
     """An init segment, a segment or a part. A part of a preload hint is sent when it is complete."""
-    return await _media(request, _stream(request))
+    return await _media(request, RenditionName.MAIN)
 
 
 DIRECTIVES = {
@@ -50,22 +52,25 @@ DIRECTIVES = {
 @describe("HLS", {200: CONTENT_TYPE}, query=DIRECTIVES, errors=(400, 404, 503))
 async def media_playlist(request: web.Request) -> web.StreamResponse:
     """The media playlist of the main stream, with the delivery directives of rfc8216bis §6.2.5."""
-    return await _media_playlist(request, _stream(request))
+    return await _media_playlist(request, RenditionName.MAIN)
 
 
 @routes.get(f"/hls/{{camera}}/{SUB_LIVE_NAME}")
 @describe("HLS", {200: CONTENT_TYPE}, query=DIRECTIVES, errors=(400, 404, 503))
 async def sub_media_playlist(request: web.Request) -> web.StreamResponse:
     """The media playlist of the sub stream, which the first request starts. 404 where the camera has none."""
-    return await _media_playlist(request, _stream(request, RenditionName.SUB))
+    return await _media_playlist(request, RenditionName.SUB)
 
 
-async def _media_playlist(request: web.Request, stream: LiveStream) -> web.StreamResponse:
+async def _media_playlist(request: web.Request, name: RenditionName) -> web.StreamResponse:
     msn, part = _number(request, "_HLS_msn"), _number(request, "_HLS_part")
     if part is not None and msn is None:
         raise BadRequestError("_HLS_part needs _HLS_msn, the segment that contains the part")
     delta = request.query.get("_HLS_skip") in ("YES", "v2")
-    rendered = await stream.media_playlist(msn, part, delta=delta)
+    if (remote := _remote(request)) is not None:
+        rendered = await remote.media_playlist(request.match_info["camera"], name, msn, part, delta=delta)
+    else:
+        rendered = await _stream(request, name).media_playlist(msn, part, delta=delta)
     return _playlist(request, rendered, "no-cache" if msn is None else BLOCKED_CACHING)
 
 
@@ -73,7 +78,7 @@ async def _media_playlist(request: web.Request, stream: LiveStream) -> web.Strea
 @describe("HLS", {200: "video/mp4"}, errors=(404, 503))
 async def sub_media(request: web.Request) -> web.StreamResponse:
     """As above, of the sub stream."""
-    return await _media(request, _stream(request, RenditionName.SUB))
+    return await _media(request, RenditionName.SUB)
 
 
 @routes.get("/hls/{camera}/index.m3u8")
@@ -87,16 +92,23 @@ async def sub_media(request: web.Request) -> web.StreamResponse:
 )
 async def multivariant(request: web.Request) -> web.StreamResponse:
     """The multivariant playlist of main and sub stream, of those that work. It waits while the camera connects."""
-    rendered = await request.app[GATEWAY].live.multivariant_playlist(
-        request.match_info["camera"], parse_rendition(request)
-    )
+    live = _remote(request) or request.app[GATEWAY].live
+    rendered = await live.multivariant_playlist(request.match_info["camera"], parse_rendition(request))
     return _playlist(request, rendered, "no-cache")
 
 
-async def _media(request: web.Request, stream: LiveStream) -> web.StreamResponse:
-    data = await stream.media(request.match_info["name"])
+async def _media(request: web.Request, rendition: RenditionName) -> web.StreamResponse:
+    name = request.match_info["name"]
+    data: bytes | memoryview
+    if (remote := _remote(request)) is not None:
+        media = await remote.media(request.match_info["camera"], rendition, name)
+        data, lifetime_s = media.data, media.lifetime_s
+    else:
+        stream = _stream(request, rendition)
+        data = await stream.media(name)
+        lifetime_s = stream.window.lifetime_s
     now = request.app[GATEWAY].clock.wall_90k() // CLOCK_RATE
-    return request.app[SHARED_ANSWERS].answer(request, data, _media_headers(now, stream.window.lifetime_s))
+    return request.app[SHARED_ANSWERS].answer(request, data, _media_headers(now, lifetime_s))
 
 
 @lru_cache(maxsize=64)
@@ -109,7 +121,19 @@ def _media_headers(now: int, lifetime_s: int) -> Headers:
     )
 
 
-def _stream(request: web.Request, name: RenditionName = RenditionName.MAIN) -> LiveStream:
+def _remote(request: web.Request) -> RemoteLive | None:
+    """What has the camera's live streams, where another node of a cluster captures it."""
+    gateway, camera_id = request.app[GATEWAY], request.match_info["camera"]
+    remote = gateway.remote_live
+    if remote is None or not remote.has(camera_id):
+        return None
+    gateway.service.camera(camera_id)
+    if NODE_TOKEN in request.headers:
+        raise NotOwnerError("this node of the cluster does not capture the camera")
+    return remote
+
+
+def _stream(request: web.Request, name: RenditionName) -> LiveStream:
     return request.app[GATEWAY].live.stream(request.match_info["camera"], name)
 
 

@@ -11,7 +11,15 @@ from hls.playback.segment_finder import PAGE_MAX
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import SPAN, TIME, Parameter, describe
-from web.api.parameters import RENDITION, parse_rendition, require_recorded_camera, segment_id, time_range
+from web.api.parameters import (
+    RENDITION,
+    parse_rendition,
+    recordings_of,
+    require_recorded_camera,
+    segment_id,
+    time_range,
+)
+from web.cluster.recording_lists import AllRecordings
 from web.cluster.status import SharedRecording, SharedRecordings
 from web.gateway import GATEWAY
 
@@ -37,7 +45,7 @@ DAY = {"type": "string", "format": "date", "examples": ["2026-11-22"]}
 async def list_segments(request: web.Request) -> web.Response:
     """List the segments that overlap a time range, oldest first: those of both streams, or of one."""
     start_90k, end_90k = time_range(request)
-    found = await request.app[GATEWAY].recordings.page(
+    found = await recordings_of(request).page(
         request.match_info["camera"],
         start_90k,
         end_90k,
@@ -65,7 +73,7 @@ async def segment_at(request: web.Request) -> web.Response:
         raise BadRequestError("time is missing: give a time, or now")
     gateway = request.app[GATEWAY]
     time_90k = parse_time(text, "time", gateway.clock.wall_90k())
-    found = await gateway.recordings.at(request.match_info["camera"], time_90k, parse_rendition(request))
+    found = await recordings_of(request).at(request.match_info["camera"], time_90k, parse_rendition(request))
     position = models.ArchivePosition(
         segment=models.Segment.of(found.segment), offset_s=found.offset_s, time=found.time
     )
@@ -88,10 +96,14 @@ async def recorded_days(request: web.Request) -> web.Response:
     camera_id, query = request.match_info["camera"], request.query
     first, last = [parse_day(query.get(name, ""), name) for name in ("first", "last")]
     zone = parse_zone(query.get("zone") or "UTC")
-    days = await request.app[GATEWAY].recorded_days.between(camera_id, first, last, zone)
+    own = await request.app[GATEWAY].recorded_days.between(camera_id, first, last, zone)
+    days = {day.isoformat() for day in own}
+    recordings = recordings_of(request)
+    if isinstance(recordings, AllRecordings):
+        days |= await recordings.days_elsewhere(request.rel_url.raw_path_qs)
     if not days:
         await require_recorded_camera(request, camera_id)
-    answer = models.RecordedDays(days=[day.isoformat() for day in days])
+    answer = models.RecordedDays(days=sorted(days))
     return json_answer(answer, headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 

@@ -85,6 +85,7 @@ class GatewayCollector(Collector):
             self._gateway.relays,
             self._gateway.relay_counters,
             self._gateway.routing,
+            self._gateway.remote_live,
         )
         yield from self._http.collect()
         yield from auth_metrics(self._authenticator)

@@ -7,6 +7,7 @@ from prometheus_client.core import Metric
 from web.cluster.archive import ClusterArchive
 from web.cluster.relay_sender import RelayCounters
 from web.cluster.relays import Relays
+from web.cluster.remote_live import RemoteLive
 from web.cluster.routing import Routing
 from web.cluster.service import Cluster
 from web.observability.metrics.families import counter, gauge, single
@@ -18,9 +19,10 @@ def cluster_metrics(
     relays: Relays | None,
     sent: RelayCounters,
     routing: Routing | None,
+    remote: RemoteLive | None,
 ) -> Iterable[Metric]:
     """The families ``liveedge_cluster_…``; none where this gateway is alone."""
-    if cluster is None or archive is None or relays is None or routing is None:
+    if cluster is None or archive is None or relays is None or routing is None or remote is None:
         return
     status, index = cluster.status(), archive.index
     yield gauge("cluster_ready", "1 while the node takes new viewers, 0 while it drains", (), single(status.ready))
@@ -69,6 +71,13 @@ def cluster_metrics(
     forwarding = routing.forwarding
     yield counter("cluster_forwarded", "Requests that another node has answered", (), single(forwarding.forwarded))
     yield counter("cluster_forward_failures", "Requests that another node was away for", (), single(forwarding.failed))
+    yield counter(
+        "cluster_hls_requests", "Requests for live HLS of cameras of other nodes", (), single(remote.answered)
+    )
+    yield counter("cluster_hls_fetches", "Of these, requests that were sent to owners", (), single(remote.requests))
+    yield counter(
+        "cluster_hls_dropped", "Playlists and media that were dropped before their time", (), single(remote.dropped)
+    )
     yield gauge("cluster_relays_sent", "Streams of cameras to other nodes", (), single(sent.streams))
     yield counter(
         "cluster_relay_packets_dropped",

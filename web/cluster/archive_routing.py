@@ -1,0 +1,264 @@
+"""ArchiveRouting: which node has the recording that a request is about.
+
+Rules:
+
+1. The parameter ``node`` names the node. All addresses in playlists and lists have it, so that they mean the same at
+   every node, also where two nodes recorded a camera at once and gave their files the same names.
+2. Without it, a file is looked for here, then in the index of all recordings. A clip or a picture is of the node whose
+   files count for most of its time.
+3. A playlist of a span that several nodes have recorded is merged of theirs (:mod:`web.cluster.playlist_merge`): of one
+   stream, the one that is asked for, or else the main stream. A node that is away is left out of it, but for what it
+   listed before. A playlist without a start is that of the owner.
+4. While the database is away, this node answers from what it has.
+"""
+
+import asyncio
+from bisect import bisect_right
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+from multidict import MultiDict
+
+from gateway.camera_settings import RenditionName
+from gateway.clock import CLOCK_RATE, Clock
+from gateway.cluster.model import Node
+from gateway.errors import LiveedgeError, NodeAwayError, NotFoundError
+from gateway.times import NOW, parse_span, parse_time
+from hls.archive.segment import parse_name, rendition_of
+from hls.live.playlist import CONTENT_TYPE
+from hls.playback.segment_finder import SegmentFinder
+from web.cluster.forwarding import Forwarding
+from web.cluster.playlist_merge import merge_playlists
+from web.cluster.recordings import SharedIndex
+from web.cluster.service import Cluster
+
+if TYPE_CHECKING:
+    from hls.cluster.store import FoundFile
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+NODE = "node"
+"""The parameter of rule 1."""
+
+OF_FILE = frozenset(
+    {
+        *("/archive/{camera}/{segment}.mp4", "/archive/{camera}/{segment}.jpg"),
+        "/api/cameras/{camera}/segments/{segment}/protect",
+        "/api/cameras/{camera}/segments/{segment}/evidence",
+    }
+)
+
+OF_SPAN = frozenset({"/api/cameras/{camera}/clip.mp4"})
+
+OF_MOMENT = frozenset({"/snapshot/{camera}.jpg", "/mjpeg/{camera}"})
+
+PLAYLISTS = frozenset({"/hls/{camera}/dvr.m3u8", "/hls/{camera}/iframes.m3u8"})
+
+NAMED_ONLY = frozenset({"/archive/{camera}/init-{init}.mp4", "/api/cameras/{camera}/evidence"})
+"""They go to another node by rule 1 alone."""
+
+ROUTES = OF_FILE | OF_SPAN | OF_MOMENT | PLAYLISTS | NAMED_ONLY
+
+ROWS_MAX = 2000
+"""Files of one span: a day of ten nodes with two streams in files of ten minutes is a tenth of it."""
+
+KEPT_MAX = 64
+"""Playlists of nodes that are kept, in case they go away; the one that was used longest ago is dropped."""
+
+
+class ArchiveRouting:
+    """See the module. Lives on the event loop."""
+
+    def __init__(
+        self, cluster: Cluster, forwarding: Forwarding, index: SharedIndex, own: SegmentFinder, clock: Clock
+    ) -> None:
+        self._cluster = cluster
+        self._forwarding = forwarding
+        self._index = index
+        self._own = own
+        self._clock = clock
+        self._kept: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    def answer(self, request: web.Request, route: str, handler: Handler) -> Awaitable[web.StreamResponse] | None:
+        """The answer to a request for a recording; ``None``: it is this node's alone."""
+        if route not in ROUTES or (route in OF_MOMENT and request.query.get("at", NOW) == NOW):
+            return None
+        name = request.query.get(NODE)
+        if name is not None:
+            return None if name == self._own_name else self._forwarding.forward(request, self._named(name))
+        if route in NAMED_ONLY or "past" in request.query:
+            return None
+        return self._answer(request, route, handler)
+
+    @property
+    def _own_name(self) -> str:
+        return self._cluster.coordinator.node.name
+
+    def _named(self, name: str) -> Node:
+        node = self._forwarding.named(name)
+        if node is None:
+            raise NodeAwayError(
+                name[:64], f"the node {name[:64]!r} of the cluster is away: it is needed for this recording"
+            )
+        return node
+
+    async def _answer(self, request: web.Request, route: str, handler: Handler) -> web.StreamResponse:
+        try:
+            names = await self._nodes_of(request, route)
+        except LiveedgeError:  # of the database (rule 4), or the handler says what is wrong with the request
+            names = [self._own_name]
+        if len(names) > 1:
+            return await self._merged(request, names, handler)
+        if not names or names[0] == self._own_name:
+            return await handler(request)
+        return await self._forwarding.forward(request, self._named(names[0]))
+
+    # --- who has it
+
+    async def _nodes_of(self, request: web.Request, route: str) -> list[str]:
+        """The names of the nodes that have it; more than one for a playlist alone."""
+        camera_id, query = request.match_info["camera"], request.query
+        if route in OF_FILE:
+            return await self._node_of_file(camera_id, request.match_info["segment"])
+        now_90k = self._clock.wall_90k()
+        rendition = query.get("rendition") or query.get("prefer")
+        stream = RenditionName(rendition) if rendition in ("main", "sub") else None
+        if route in OF_MOMENT:
+            at_90k = parse_time(query["at"], "at")
+            return self._most(await self._rows(camera_id, at_90k, at_90k + CLOCK_RATE, stream), at_90k, at_90k + 1)
+        start_90k, end_90k = parse_span(query, now_90k)
+        if start_90k is None:
+            owner = self._owner_name(camera_id)
+            return [owner] if owner is not None else []
+        until_90k = end_90k if end_90k is not None else now_90k
+        rows = await self._rows(camera_id, start_90k, until_90k, stream)
+        if route in OF_SPAN:
+            return self._most(rows, start_90k, until_90k)
+        names = {row.file.node_name for row in rows}
+        if end_90k is None or end_90k > now_90k:
+            names |= {owner} if (owner := self._owner_name(camera_id)) is not None else set()
+        return sorted(names)
+
+    async def _node_of_file(self, camera_id: str, name: str) -> list[str]:
+        try:
+            await self._own.find(camera_id, name)
+        except NotFoundError:
+            start_90k = parse_name(name)
+            if start_90k is None:
+                return []
+            rows = await self._rows(camera_id, start_90k, start_90k + CLOCK_RATE, None)
+            return [row.file.node_name for row in rows if row.file.name == name][:1]
+        return []
+
+    async def _rows(
+        self, camera_id: str, start_90k: int, end_90k: int, stream: RenditionName | None
+    ) -> "list[FoundFile]":
+        return list(await self._index.find(camera_id, start_90k, end_90k, ROWS_MAX, stream))
+
+    def _most(self, rows: "list[FoundFile]", start_90k: int, end_90k: int) -> list[str]:
+        """The node whose files count for most of a span. This one, unless another one has a second more.
+
+        What a node recorded just before it was lost may count for nobody: then the files themselves decide.
+        """
+        counted: Counter[str] = Counter()
+        listed: Counter[str] = Counter()
+        for row in rows:
+            file = row.file
+            listed[file.node_name] += max(0, min(file.end_90k, end_90k) - max(file.start_90k, start_90k))
+            if row.from_90k is not None and row.to_90k is not None:
+                counted[file.node_name] += max(0, min(row.to_90k, end_90k) - max(row.from_90k, start_90k))
+        best = max(listed, key=lambda name: (counted[name], listed[name]), default=self._own_name)
+        enough_90k = min(CLOCK_RATE, end_90k - start_90k)
+        is_better = counted[best] - counted[self._own_name] >= enough_90k or not listed[self._own_name]
+        return [best] if is_better else []
+
+    def _owner_name(self, camera_id: str) -> str | None:
+        if self._cluster.captures(camera_id):
+            return self._own_name
+        owner = self._forwarding.node(self._cluster.coordinator.view.owner(camera_id).node_id)
+        return owner.name if owner is not None else None
+
+    # --- rule 3
+
+    async def _merged(self, request: web.Request, names: list[str], handler: Handler) -> web.StreamResponse:
+        for stream in self._streams(request):
+            query = MultiDict(request.query)
+            query.pop("prefer", None)
+            query["rendition"] = stream
+            asked = request.clone(rel_url=request.rel_url.with_query(query))
+            texts = dict(
+                zip(names, await asyncio.gather(*(self._text(asked, each, handler) for each in names)), strict=True)
+            )
+            found = {name: text for name, text in texts.items() if text}
+            if len(found) == 1 and stream == (request.query.get("rendition") or stream):
+                (text,) = found.values()
+                return _playlist(text)
+            counts = await self._counts(asked)
+            if found and (merged := await asyncio.to_thread(merge_playlists, found, counts)) is not None:
+                return _playlist(merged)
+        return await handler(request)
+
+    def _streams(self, request: web.Request) -> list[str]:
+        if (only := request.query.get("rendition")) in ("main", "sub"):
+            return [only]
+        return ["sub", "main"] if request.query.get("prefer") == "sub" else ["main", "sub"]
+
+    async def _text(self, request: web.Request, name: str, handler: Handler) -> str | None:
+        """The playlist of one node; ``None``: it has none, or is away."""
+        if name == self._own_name:
+            try:
+                answer = await handler(request)
+            except LiveedgeError:
+                return None
+            return answer.text if isinstance(answer, web.Response) else None
+        key = name, request.path_qs
+        try:
+            text = await self._forwarding.text(request, self._named(name))
+        except NodeAwayError:
+            return self._kept.get(key)
+        if text is not None:
+            self._kept.pop(key, None)
+            self._kept[key] = text
+            if len(self._kept) > KEPT_MAX:
+                self._kept.popitem(last=False)
+        return text
+
+    async def _counts(self, request: web.Request) -> Callable[[str, str, int], bool]:
+        start_90k, end_90k = parse_span(request.query, self._clock.wall_90k())
+        try:
+            rows = await self._index.find(request.match_info["camera"], start_90k, end_90k, ROWS_MAX, None)
+        except LiveedgeError:
+            rows = ()
+        return counting(rows)
+
+
+def counting(rows: "Sequence[FoundFile]") -> Callable[[str, str, int], bool]:
+    """Whether what a node has of a segment counts at a moment: it does unless another file of the stream does.
+
+    The newest files are not in the index yet, and of those that grow, and of a node that was lost, more is there than
+    the index says.
+    """
+    spans: dict[str, list[tuple[int, int, str, str]]] = {name.value: [] for name in RenditionName}
+    for row in rows:
+        if row.from_90k is not None and row.to_90k is not None:
+            spans[row.file.rendition].append((row.from_90k, row.to_90k, row.file.node_name, row.file.name))
+    for each in spans.values():
+        each.sort()
+
+    def counts(node: str, segment: str, at_90k: int) -> bool:
+        of_stream = spans[rendition_of(segment).value]
+        middle_90k = at_90k + CLOCK_RATE // 2
+        at = bisect_right(of_stream, middle_90k, key=lambda span: span[0]) - 1
+        if at < 0 or of_stream[at][1] <= middle_90k:
+            return True
+        return of_stream[at][2:] == (node, segment)
+
+    return counts
+
+
+def _playlist(text: str) -> web.Response:
+    response = web.Response(text=text, content_type=CONTENT_TYPE, headers={hdrs.CACHE_CONTROL: "no-cache"})
+    response.enable_compression()
+    return response
