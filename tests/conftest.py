@@ -15,7 +15,8 @@ Rules:
 1. A unit test that starts a program other than Python fails, and says so: the tier holds on a machine without them.
 2. In CI (``CI=true``) a test that is skipped or expected to fail is a failure: CI shows what works.
 3. What a test leaves open fails that test: files, sockets, transports, and every exception in a ``__del__``.
-   pytest reports them when the garbage collector finds them, so it runs after each test.
+   pytest reports them when the garbage collector finds them, so it runs after each test. It looks only at what is new
+   since the test began, or at everything when a fixture of several tests has ended.
 4. A test with real parts that fails is run a second time, and the summary names it (``RERUN``): browsers and cameras of
    others fail now and then on a busy machine. A unit test is not.
 5. An error that asyncio only logs fails the test, too: an exception in a callback of the event loop, and one in a task
@@ -128,10 +129,10 @@ def fail_if_skipped(report: Report) -> Report:
 # --- what tests leave open
 
 
-def pytest_collection_finish() -> None:
-    """Take all that was imported out of garbage collection, so that a run of it after each test takes milliseconds."""
-    gc.collect()
-    gc.freeze()
+def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[object]) -> None:
+    """Give what was frozen while a fixture of several tests lived back to the garbage collector."""
+    if fixturedef.scope != "function" and fixturedef.cached_result is not None:
+        gc.unfreeze()
 
 
 class AsyncioErrors(logging.Handler):
@@ -153,7 +154,12 @@ class AsyncioErrors(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def check_what_is_left() -> Iterator[None]:
-    """Find what a test left open while it is still that test: this fixture is the first one, and so ends last."""
+    """Find what a test left open while it is still that test: this fixture is the first one, and so ends last.
+
+    What the tests before it left alive is frozen first: a run of the collector then takes a millisecond, not 30 to 100.
+    """
+    gc.collect()
+    gc.freeze()
     errors = AsyncioErrors()
     logger = logging.getLogger("asyncio")
     logger.addHandler(errors)
