@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.support.browser import chromium
+from tests.support.browser import headless_shell
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import cameras
 from tests.support.two_hours import two_hours_of
@@ -46,14 +46,14 @@ def other_origin(tmp_path: Path) -> Iterator[OtherOrigin]:
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     """An empty page of a real Chromium."""
-    async with chromium() as browser:
+    async with headless_shell() as browser:
         yield await browser.new_page(viewport={"width": 1280, "height": 800})
 
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """A real Chromium, for pages of other sizes and languages."""
-    async with chromium() as browser:
+    async with headless_shell() as browser:
         yield browser
 
 

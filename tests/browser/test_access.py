@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
 from tests.browser.conftest import OtherOrigin
-from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.browser import headless_shell
 from tests.support.eventually import eventually_sync
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.gateway_process import GatewayProcess
@@ -121,9 +121,7 @@ async def test_a_name_of_an_attacker_that_leads_to_the_gateway_shows_nothing(
     door(tmp_path)
     gateway = gateways()
     port = gateway.url.rsplit(":", 1)[1]
-    async with async_playwright() as playwright:
-        rules = "--host-resolver-rules=MAP evil.example 127.0.0.1"
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, rules])
+    async with headless_shell("--host-resolver-rules=MAP evil.example 127.0.0.1") as browser:
         page = await browser.new_page()
         answer = await page.goto(f"http://evil.example:{port}/static/player.js")
         assert answer is not None
@@ -136,7 +134,6 @@ async def test_a_name_of_an_attacker_that_leads_to_the_gateway_shows_nothing(
             "/socket.io/?EIO=4&transport=polling",
         ):
             assert await page.evaluate("async (path) => (await fetch(path)).status", path) == 403, path
-        await browser.close()
 
 
 async def test_signed_urls_work_without_headers(gateways: Gateways, tmp_path: Path, page: Page) -> None:

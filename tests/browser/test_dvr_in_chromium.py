@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, to_rfc3339
 from hls.archive.recording import SequenceNumbers
-from tests.support.browser import chromium
+from tests.support.browser import headless_shell
 from tests.support.hls_server import HLS_JS, PLAYER, SOURCE_ENGINE
 from tests.support.partial_app import app_with_routes
 from tests.support.recording import index_of, record
@@ -75,7 +75,10 @@ async def test_recording_plays_over_boundaries_and_gaps_to_its_end(tmp_path: Pat
     recordings += record(tmp_path, later, segment_s=6, numbers=numbers)
     index_of(tmp_path, recordings).close()
 
-    async with gateway(tmp_path, url="rtsp://127.0.0.1:9/door", start="on-demand") as address, chromium() as browser:
+    async with (
+        gateway(tmp_path, url="rtsp://127.0.0.1:9/door", start="on-demand") as address,
+        headless_shell() as browser,
+    ):
         page = await browser.new_page()
         await page.goto(f"{address}/player?src={quote(f'/hls/door/dvr.m3u8?{SPAN}', safe='')}")
         await page.wait_for_function("document.querySelector('video').currentTime > 1.2")
@@ -103,7 +106,7 @@ async def test_playlist_without_an_end_continues_into_live(tmp_path: Path) -> No
     began_90k = SYSTEM_CLOCK.wall_90k() - 9 * CLOCK_RATE
     index_of(tmp_path, record(tmp_path, encode(EncoderSettings(seconds=6), began_90k), segment_s=86_400)).close()
     camera = {"url": "packets://width=320,height=180", "engine": SOURCE_ENGINE, "record": "always", "start": "always"}
-    async with gateway(tmp_path, **camera) as address, chromium() as browser:
+    async with gateway(tmp_path, **camera) as address, headless_shell() as browser:
         page = await browser.new_page()
         span = f"start={to_rfc3339(began_90k)}"
         await page.goto(f"{address}/player?plain&src={quote(f'/hls/door/dvr.m3u8?{span}', safe='')}")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway.camera_settings import CameraSettings
-from tests.support.browser import chromium
+from tests.support.browser import headless_shell
 from tests.support.eventually import eventually
 from tests.support.hls_server import hls_server
 from tests.support.rtsp import RtspServer
@@ -14,7 +14,7 @@ MAIN, SUB = (640, 480), (320, 240)
 async def test_hls_js_switches_between_main_and_sub_stream(rtsp_server: RtspServer) -> None:
     urls = {"url": rtsp_server.url("/large"), "sub_url": rtsp_server.url("/gop1")}
     cameras = {"door": CameraSettings.model_validate({**urls, "record": "never"})}
-    async with hls_server(cameras) as server, chromium() as browser:
+    async with hls_server(cameras) as server, headless_shell() as browser:
         page = await browser.new_page()
         await page.goto(f"{server.url}/player?src=/hls/door/index.m3u8")
 

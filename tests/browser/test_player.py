@@ -83,6 +83,7 @@ async def test_the_badge_of_live_video_becomes_a_dot_until_the_pointer_is_there(
 ) -> None:
     await embed(page, door.url)
     await plays(page, "webrtc")
+    await page.mouse.move(1270, 790)  # not over the player
     width = "document.querySelector('live-edge-player').shadowRoot.querySelector('.badge').offsetWidth"
     await page.wait_for_function(f"() => {width} < 40", timeout=TIMEOUT_MS)
     await page.hover("live-edge-player")

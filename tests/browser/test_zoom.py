@@ -6,6 +6,7 @@ from typing import Any
 
 from playwright.async_api import Browser, Page, Route
 
+from tests.support.browser import chromium
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import cameras, embed, plays
 
@@ -120,17 +121,17 @@ async def test_picture_in_picture_goes_on_with_another_transport_and_a_recording
     await page.wait_for_function(is_floating)
 
 
-async def test_the_wall_keeps_the_screen_on(
-    gateways: Callable[..., GatewayProcess], page: Page, tmp_path: Path
-) -> None:
+async def test_the_wall_keeps_the_screen_on(gateways: Callable[..., GatewayProcess], tmp_path: Path) -> None:
     cameras(tmp_path, "door")
     gateway = gateways()
-    await page.add_init_script(
-        """navigator.wakeLock.request = new Proxy(navigator.wakeLock.request, {
-          apply: async (request, self, list) => (window.lock = await Reflect.apply(request, self, list)),
-        });"""
-    )
-    await page.goto(f"{gateway.url}/#/wall")
-    await page.wait_for_function("() => window.lock && !window.lock.released")
-    await page.goto(f"{gateway.url}/#/")
-    await page.wait_for_function("() => window.lock.released")
+    async with chromium() as browser:  # the headless shell has no wake lock
+        page = await browser.new_page()
+        await page.add_init_script(
+            """navigator.wakeLock.request = new Proxy(navigator.wakeLock.request, {
+              apply: async (request, self, list) => (window.lock = await Reflect.apply(request, self, list)),
+            });"""
+        )
+        await page.goto(f"{gateway.url}/#/wall")
+        await page.wait_for_function("() => window.lock && !window.lock.released")
+        await page.goto(f"{gateway.url}/#/")
+        await page.wait_for_function("() => window.lock.released")

@@ -23,7 +23,7 @@ from playwright.async_api import Page, Route
 
 from gateway.webrtc.stats import ViewerStats
 from tests.faults.conftest import Site, Sites
-from tests.support.browser import chromium
+from tests.support.browser import headless_shell
 from tests.support.eventually import eventually
 from tests.support.netem import Link, TcpNetwork, UdpNetwork
 from tests.support.sources.encoded_loop import EncodedLoopEngine, encode_loop
@@ -142,7 +142,7 @@ async def scene(sites: Sites) -> AsyncIterator[Scene]:
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
-    async with chromium() as browser:
+    async with headless_shell() as browser:
         yield await browser.new_page()
 
 

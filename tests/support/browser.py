@@ -1,12 +1,21 @@
-"""A real Chromium, and the frames that a ``<video>`` presents."""
+"""A real Chromium, and the frames that a ``<video>`` presents.
 
+Most tests use Chromium's headless shell, Playwright's default: the same engine without the windows of a desktop. It
+starts and opens a page with a third of the CPU time. The whole browser runs in benchmarks, in tests of cameras and
+microphones of a browser, of tabs (``tests.support.tabs``), and of WebRTC clients.
+"""
+
+import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from playwright.async_api import Browser, Page, async_playwright
 
 CHROMIUM = "/usr/bin/chromium"
+
+HEADLESS_SHELL = shutil.which("chromium-headless-shell") or CHROMIUM
+"""Debian packages it separately. Where there is none, Chromium has a headless mode of its own."""
 
 FLAGS = [
     "--no-sandbox",
@@ -44,14 +53,19 @@ async (video, frames) => {
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(*flags: str, program: str = CHROMIUM) -> AsyncIterator[Browser]:
     """Debian's Chromium, headless."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=program, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:
             await browser.close()
+
+
+def headless_shell(*flags: str) -> AbstractAsyncContextManager[Browser]:
+    """A Chromium for a test."""
+    return chromium(*flags, program=HEADLESS_SHELL)
 
 
 async def look(page: Page, selector: str = "video", frames: int = 10) -> list[dict[str, Any]]:

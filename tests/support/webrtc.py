@@ -13,7 +13,7 @@ from gateway.camera import Camera
 from gateway.webrtc.rendition_request import AUTO, RenditionRequest
 from gateway.webrtc.server import WebRtcServer
 from gateway.webrtc.viewer import Viewer
-from tests.support.browser import chromium
+from tests.support.browser import headless_shell
 from tests.support.eventually import eventually
 from tests.support.sources.encoded_loop import AudioLoop, EncodedLoop, encoded_loop_camera
 
@@ -105,7 +105,7 @@ async def join(server: WebRtcServer) -> AsyncIterator[Join]:
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     """An empty page of a real Chromium."""
-    async with chromium() as browser:
+    async with headless_shell() as browser:
         yield await browser.new_page()
 
 

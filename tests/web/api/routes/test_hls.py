@@ -13,7 +13,7 @@ from gateway.errors import UnavailableError
 from hls.live import stream as window
 from hls.parts.segmenter import STALL_S
 from tests.hls.live.llhls_rules import Watch, boxes, check, check_media, parse
-from tests.support.browser import assert_moving_picture, chromium, look
+from tests.support.browser import assert_moving_picture, headless_shell, look
 from tests.support.eventually import eventually
 from tests.support.ffprobe import decode, ffprobe
 from tests.support.hls_server import HlsServer, hls_server, source_camera
@@ -225,7 +225,7 @@ async def test_a_silent_camera_comes_back_after_a_discontinuity_and_there_is_no_
 @pytest.mark.integration
 async def test_hls_js_plays_at_the_live_edge_with_sound_of_any_codec_or_none() -> None:
     cameras = {name: source_camera(f"packets://gop=15{sound}") for name, sound in SOUNDS.items()}
-    async with hls_server(cameras) as server, chromium() as browser:
+    async with hls_server(cameras) as server, headless_shell() as browser:
         for name in cameras:
             page = await browser.new_page()
             await page.goto(f"{server.url}/player?src=/hls/{name}/index.m3u8")
