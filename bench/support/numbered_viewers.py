@@ -12,7 +12,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription, rtcrtpreceiver
 
 from bench.support.history import Seen
 from bench.support.rtsp_cameras import picture_numbers
-from bench.support.webrtc_load import offer
+from bench.support.webrtc_load import offer, widen
 
 POLL_S = 0.5
 
@@ -53,6 +53,7 @@ class WebRtcViewer:
         """Join; raises ``AssertionError`` where the node refuses."""
         peer = self._peer = await offer()
         _seen[peer.getTransceivers()[0].receiver] = self.seen
+        widen(peer)
         body = peer.localDescription.sdp
         async with http.post(url, data=body, headers={"Content-Type": "application/sdp"}) as reply:
             answer = await reply.text()

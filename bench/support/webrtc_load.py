@@ -184,12 +184,18 @@ def gather_on(*addresses: str) -> None:
 
 def count(viewer: Viewer) -> None:
     """Count the packets of a viewer from now on. Its candidates have been gathered."""
-    connection = viewer.peer.getTransceivers()[0].receiver.transport.transport._connection
+    connection = widen(viewer.peer)
     _arrivals[connection] = viewer.arrivals
+
+
+def widen(peer: RTCPeerConnection) -> Any:
+    """Have the sockets of a viewer hold what comes while this process is busy. Returns its connection of aioice."""
+    connection = peer.getTransceivers()[0].receiver.transport.transport._connection
     for protocol in connection._protocols:
         # A hundred viewers share this process: one of them must not read all its packets at once.
         with suppress(OSError):
             protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BYTES)
+    return connection
 
 
 async def offer() -> RTCPeerConnection:
