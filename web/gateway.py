@@ -165,6 +165,8 @@ class Gateway:
         self.talk = TalkService(self.webrtc, clock)
         self.forward = ForwardService(clock, self._referred_check, whip_request)
         self.rtsp = RtspServer(self.service, clock, lambda: rtsp_connections_limit(len(self.service.cameras)))
+        if self.relays is not None:
+            self.rtsp.elsewhere = self.relays.elsewhere
         self.ptz = Ptz()
         """Has its control as soon as :mod:`web.onvif` is set up."""
         messaging = create_messaging(

@@ -35,7 +35,7 @@ from gateway.rtsp_server.publisher import RtspPublisher
 from gateway.rtsp_server.reader import Outlet, Reader
 from gateway.rtsp_server.responses import ok, refusal
 from gateway.rtsp_server.stream import RtspStream
-from gateway.rtsp_server.target import target_of
+from gateway.rtsp_server.target import Elsewhere, at_host, target_of
 from gateway.service import CaptureService
 
 KIND = "rtsp"
@@ -63,6 +63,10 @@ class Links(Protocol):
 
     def disconnect(self, reason: str) -> None:
         """End the connection."""
+        ...
+
+    def elsewhere(self, camera_id: str) -> Elsewhere | None:
+        """Where a camera is captured, if not here."""
         ...
 
 
@@ -266,6 +270,7 @@ class RtspClient:
         rendition = self._links.service.camera(camera_id).rendition(name)
         if rendition.settings.url.get_secret_value().strip() not in PUBLISH_URLS:
             raise RefusedError(405, f'camera {rendition.label} is pulled; one that is published has url = "publish:"')
+        self._require_owned(camera_id, request.uri)
         try:
             description = parse_sdp(request.body, request.uri.rstrip("/") + "/")
         except RtspProtocolError as error:
@@ -274,6 +279,15 @@ class RtspClient:
         self.close()
         self.publisher, self._announced = publisher, (access, rendition.hold(""))
         return ok(("Session", self._session.id))
+
+    def _require_owned(self, camera_id: str, uri: str) -> None:
+        """Who publishes a camera goes to the node of the cluster that captures it (RFC 2326 §11.3.3)."""
+        elsewhere = self._links.elsewhere(camera_id)
+        if elsewhere is None:
+            return
+        if elsewhere.host is None:
+            raise RefusedError(503, elsewhere.message, (("Retry-After", "2"),))
+        raise RefusedError(302, elsewhere.message, (("Location", at_host(uri, elsewhere.host)),))
 
     def _set_up_publisher(self, publisher: RtspPublisher, request: Request) -> Response:
         section = publisher.section_of(request.uri)

@@ -26,6 +26,7 @@ from gateway.rtsp_server.authentication import ClientAuthentication
 from gateway.rtsp_server.client import RtspClient
 from gateway.rtsp_server.reader import Outlet
 from gateway.rtsp_server.stream import RtpFrame, RtspStream
+from gateway.rtsp_server.target import Elsewhere
 from gateway.rtsp_server.udp import UdpOutlet, UdpPair
 from gateway.service import CaptureService
 
@@ -48,6 +49,7 @@ class Server(Protocol):
     """What a connection needs of its server."""
 
     service: CaptureService
+    elsewhere: Callable[[str], Elsewhere | None]
 
     def stream(self, rendition: Rendition) -> RtspStream:
         """The stream of a rendition."""
@@ -153,6 +155,10 @@ class RtspConnection(asyncio.BufferedProtocol):
             self._udp.close()
         self._udp = UdpOutlet(self._server.udp(self._local_host()), self.peer, self._on_room)
         return self._udp
+
+    def elsewhere(self, camera_id: str) -> Elsewhere | None:
+        """Where a camera is captured, if not here."""
+        return self._server.elsewhere(camera_id)
 
     def disconnect(self, reason: str) -> None:
         """End the connection (rule 3)."""

@@ -22,6 +22,7 @@ from gateway.rtsp.rtcp import REPORT_INTERVAL_S
 from gateway.rtsp_server.access import Access
 from gateway.rtsp_server.connection import RtspConnection
 from gateway.rtsp_server.stream import RtspStream
+from gateway.rtsp_server.target import Elsewhere
 from gateway.rtsp_server.udp import Address, UdpPair
 from gateway.service import CaptureService
 from gateway.tcp_server import TcpServer
@@ -42,6 +43,8 @@ class RtspServer:
     ) -> None:
         self.service = service
         self._connections_max = connections_max
+        self.elsewhere: Callable[[str], Elsewhere | None] = lambda _: None
+        """Which node of a cluster captures a camera, if not this one. Publishers are sent there, to the same port."""
         self.connections_refused = 0
         self._clock = clock
         self._access: Access | None = None

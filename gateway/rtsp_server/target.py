@@ -1,9 +1,18 @@
 """The addresses of the RTSP server: ``/{camera}`` is its main stream, ``/{camera}/sub`` the other one."""
 
+from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from gateway.camera_settings import RenditionName
 from gateway.rtsp.session import RefusedError
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another node captures a camera: which, in a sentence, and the host where clients reach it, if that is known."""
+
+    message: str
+    host: str | None = None
 
 
 def target_of(uri: str) -> tuple[str, RenditionName, int | None]:
@@ -29,3 +38,10 @@ def target_of(uri: str) -> tuple[str, RenditionName, int | None]:
     if len(names) == 1:
         return names[0], RenditionName.MAIN, track
     raise RefusedError(404, "there is nothing at this address; cameras are at /{camera} and /{camera}/sub")
+
+
+def at_host(uri: str, host: str) -> str:
+    """The same address at another host, without credentials."""
+    parts = urlsplit(uri)
+    port = f":{parts.port}" if parts.port is not None else ""
+    return parts._replace(netloc=f"[{host}]{port}" if ":" in host else f"{host}{port}").geturl()

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import aiohttp
+from yarl import URL
 
 from gateway.camera_settings import RenditionName
 from gateway.capture.engine import CaptureSource
@@ -23,6 +24,7 @@ from gateway.clock import Clock
 from gateway.cluster.model import Node
 from gateway.errors import CameraEndedError, CameraRefusedError, CameraUnreachableError, CaptureError, redact
 from gateway.relay import Relay
+from gateway.rtsp_server.target import Elsewhere
 from web.cluster.peers import Peers
 from web.cluster.service import Cluster
 
@@ -51,6 +53,16 @@ class Relays:
         relay = Relay(owner_id if self._peers.node(owner_id) is not None else None, _no_engine)
         relay.engine = partial(self._engine, relay, rendition)
         return relay
+
+    def elsewhere(self, camera_id: str) -> Elsewhere | None:
+        """Where a camera is captured, if not here. The host is unknown where this node has the same one."""
+        why = self._cluster.elsewhere(camera_id)
+        if why is None:
+            return None
+        view = self._cluster.coordinator.view
+        owner = view.nodes.get(view.owner(camera_id).node_id or "")
+        host = URL(owner.url).host if owner is not None else None
+        return Elsewhere(why, host if host != URL(self._cluster.coordinator.node.url).host else None)
 
     def _engine(
         self, relay: Relay, rendition: RenditionName, source: CaptureSource, clock: Clock

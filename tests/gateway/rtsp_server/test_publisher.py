@@ -10,6 +10,7 @@ import pytest
 from gateway.capture.engine import CaptureSource
 from gateway.capture.engines.auto import AutoCaptureEngine
 from gateway.errors import UnauthorizedError
+from gateway.rtsp_server.target import Elsewhere
 from gateway.service import CaptureService
 from gateway.settings import load_settings
 from tests.gateway.rtsp_server.test_server import Line, Site
@@ -75,6 +76,23 @@ async def test_what_is_published_is_the_camera(site: Site, camera_id: str) -> No
     assert (camera.hub.info.video.codec, camera.hub.info.video.width) == ("h264", 160)
     assert (await line.ask("TEARDOWN", f"/{camera_id}"))[0] == 200
     await eventually(lambda: not camera.hub.gop, "it has ended")
+
+
+async def test_a_camera_of_another_node_is_published_there(site: Site) -> None:
+    camera = site.service.camera("phone")
+    for host, status, headers in (
+        ("192.0.2.7", 302, {"location": f"rtsp://192.0.2.7:{site.server.port}/phone"}),
+        ("2001:db8::7", 302, {"location": f"rtsp://[2001:db8::7]:{site.server.port}/phone"}),
+        (None, 503, {"retry-after": "2"}),
+    ):
+        found = Elsewhere("the node b of the cluster captures it", host)
+        site.server.elsewhere = {"phone": found}.get
+        line = await site.connect()
+        answered, told, text = await line.ask("ANNOUNCE", "/phone", body=description())
+        assert (answered, text) == (status, found.message)
+        assert headers.items() <= told.items()
+    assert not camera.main.publish_point.has_publisher
+    assert (await announced(site, "lazy"))[1] == 200
 
 
 async def test_teardown_of_a_section_leaves_the_others(site: Site) -> None:
