@@ -154,8 +154,8 @@ class CaptureRuns:
 
         It is tried again where it ends before. Nothing is left behind where this is cancelled.
         """
-        deadline_s = self._clock.monotonic() + limit_s
-        while self.is_running and (left_s := deadline_s - self._clock.monotonic()) > 0:
+        deadline_s, run = self._clock.monotonic() + limit_s, self._published_run
+        while self.is_running and self._published_run == run and (left_s := deadline_s - self._clock.monotonic()) > 0:
             if await self._try_to_take_over(source_of_run, engine_factory, left_s):
                 return True
             await asyncio.sleep(AGAIN_S)

@@ -305,7 +305,7 @@ class Rendition:
         if await self.runs.take_over(self._source, engine, limit_s):
             self._run_relay = relay
             log.info("camera %s: goes on from %s", self.label, "the camera" if relay is None else "another node")
-        else:
+        elif not self._is_of_owner(self._run_relay, self._links.relay()):
             self.runs.end(_TAKEN_OVER)
 
     def _cancel_take_over(self) -> None:

@@ -213,6 +213,35 @@ async def test_a_hand_over_loses_no_picture(nodes: TwoNodes) -> None:
     assert nodes.camera.main.session.reconnects == 0
 
 
+async def test_a_hand_over_that_is_called_off_or_fails_changes_nothing_for_viewers(
+    nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture_runs, "AGAIN_S", 0.0)
+    queue = await live(nodes)
+    nodes.is_own = True
+    await nodes.camera.owner_changed()
+    await eventually(lambda: nodes.runs("here") == 1, "the node captures the camera")
+    nodes.engine("here").fail()
+    await eventually(lambda: nodes.runs("here") == 2, "it is tried again")
+    nodes.is_own = False
+    await nodes.camera.owner_changed()
+    await eventually(lambda: nodes.engine("here").closed, "its capture has ended")
+    nodes.engine().send(data=b"still relayed")
+    packet = await next_of(queue)
+    assert (packet.data, packet.run, nodes.runs()) == (b"still relayed", 1, 1)
+    # Where the present run ends first, the next one is there.
+    nodes.is_own = True
+    await nodes.camera.owner_changed()
+    await eventually(lambda: nodes.runs("here") == 3, "the node captures the camera again")
+    nodes.engine("here").send(key=True, data=b"own")
+    await eventually(
+        lambda: nodes.camera.main.runs._next and nodes.camera.main.runs._next.splice.has_keyframe, "it has"
+    )
+    nodes.engine().fail()
+    assert (await next_of(queue)).data == b"own"
+    await eventually(lambda: nodes.camera.main.has_own_pictures, "its own pictures are shown")
+
+
 async def test_a_stream_goes_on_for_a_while_when_its_node_does_not_own_the_camera_any_more(
     nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
