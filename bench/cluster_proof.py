@@ -18,7 +18,7 @@ clock       the owner is killed while the clocks of two nodes are a minute apart
 
 Then all nodes end, and the index, the files and the objects are compared with what the cameras sent. The exit code is 1
 where a goal is missed. Where a node limited its WebRTC viewers, because this machine was too slow for them, the row
-says so, and the HLS viewer of that node decides alone. Needs root, ``ip``, ``libfaketime``, and ``.tools/bin/gofakes3``.
+says so, and the HLS viewer of that node decides alone. Needs root, ``ip``, ``libfaketime``, ``.tools/bin/gofakes3``.
 """
 
 import argparse
