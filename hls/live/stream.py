@@ -172,6 +172,10 @@ class LiveStream:
             self._epoch = self._epoch_of()
         self.window, self._variant = self._new_window(self._clock.wall_90k(), after=self.window), None
         self._is_abandoned = False
+        if self._is_own:
+            # What is relayed until then begins the window, so that no picture lacks where the camera is handed over.
+            for packet in tuple(self.rendition.hub.gop):
+                self._on_packet(packet)
         self._waits.end_all()
 
     def request(self) -> None:

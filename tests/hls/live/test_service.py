@@ -8,8 +8,9 @@ import pytest
 
 from gateway.camera import Camera
 from gateway.camera_settings import RenditionName
-from gateway.clock import CLOCK_RATE
+from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.errors import NegotiationError, NotFoundError, UnavailableError
+from gateway.relay import Relay
 from gateway.service import CaptureService
 from hls.live.multivariant import MultivariantPlaylist
 from hls.live.service import LiveService
@@ -19,6 +20,7 @@ from tests.support.eventually import eventually
 from tests.support.hls_server import source_camera
 from tests.support.manual_clock import ManualClock
 from tests.support.sources.packets import START_90K, PacketSource, Shape
+from tests.support.sources.scripted import ScriptedEngine
 
 
 @pytest.fixture
@@ -290,3 +292,23 @@ async def test_without_a_player_the_playlist_begins_afresh(
     assert after.add_camera(service.camera("yard")).window.targets is None
     await after.close()
     await service.close()
+
+
+async def test_the_window_of_a_new_owner_begins_with_the_gop_that_was_relayed(clock: ManualClock) -> None:
+    """Where a camera is handed over, no picture lacks between the two owners' playlists."""
+    relays: list[Relay] = [Relay("b", ScriptedEngine)]
+    settings = source_camera("packets://still", start="on-demand", engine=f"{ScriptedEngine.__module__}:ScriptedEngine")
+    async with CaptureService({"yard": settings}, relay_of=lambda _, __: relays[0] if relays else None) as service:
+        camera = service.camera("yard")
+        stream = LiveStream(camera.main, clock)
+        source = PacketSource(Shape(gop=15))
+        play(camera, clock, source, 38)
+        assert stream.live_edge is None, "another node has it"
+        first = camera.hub.gop[0]
+        relays.clear()
+        stream.owner_changed()
+        play(camera, clock, source, 60)
+        text = (await stream.media_playlist()).body.decode()
+        dates = [line for line in text.splitlines() if line.startswith("#EXT-X-PROGRAM-DATE-TIME:")]
+        assert dates[0] == f"#EXT-X-PROGRAM-DATE-TIME:{to_rfc3339(first.captured_at_90k)}"
+        stream.close()
