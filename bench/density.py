@@ -17,15 +17,13 @@ as MediaMTX, and at most 0.2 % of a core more for a camera with G.711.
 import argparse
 import os
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.support.rtsp_farm import farm
 from tests.support.gateway_process import GatewayProcess
 
 GOAL_SOUND_PERCENT = 0.2
@@ -93,22 +91,6 @@ def measure(pid: int, recorded: Path, settle_s: float, seconds: float) -> Cost:
         pss_mb=sum(pss_mb) / len(pss_mb),
         disk_mb=sum(path.stat().st_size for path in recorded.rglob("*.mp4")) / 1e6,
     )
-
-
-@contextmanager
-def farm(*arguments: str) -> Iterator[int]:
-    """The cameras, with these arguments of :mod:`bench.support.rtsp_farm`; their port."""
-    command = [sys.executable, "-m", "bench.support.rtsp_farm", *arguments]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield int(process.stdout.readline())
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.terminate()
-        process.wait()
 
 
 def of_liveedge(port: int, cameras: int, settle_s: float, seconds: float) -> Cost:

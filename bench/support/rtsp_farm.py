@@ -1,6 +1,6 @@
-"""Many cheap RTSP cameras in one process, for benchmarks: H.264 720p30 from a clip that is encoded once, over TCP.
+"""Many cheap RTSP cameras in one process, for benchmarks: H.264 from a clip that is encoded once, over TCP.
 
-    python -m bench.support.rtsp_farm [--kilobits 750] [--gop 60] [--sound]
+    python -m bench.support.rtsp_farm [--size 1280x720] [--fps 30] [--kilobits 750] [--gop 60] [--sound]
 
 Any path is a camera; each connection begins at another frame of the clip and at another phase of the frame interval, as
 independent cameras do. With ``--sound`` they send G.711 µ-law too, a packet each 20 ms. Its first line on standard
@@ -12,8 +12,10 @@ import asyncio
 import itertools
 import re
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import av
@@ -22,7 +24,6 @@ import numpy as np
 from tests.support.rtp import payloads
 from tests.support.sources.encoded_loop import encode_loop
 
-FPS = 30
 SOUND_S = 0.02
 
 _SDP = (
@@ -32,9 +33,25 @@ _SDP = (
 _SDP_SOUND = "m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=control:track1\r\n"
 
 
-def clip(kilobits: int, gop: int) -> list[list[tuple[bytes, bool]]]:
+@contextmanager
+def farm(*arguments: str) -> Iterator[int]:
+    """Run the cameras with these arguments until the block ends; yield their port."""
+    command = [sys.executable, "-m", "bench.support.rtsp_farm", *arguments]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.terminate()
+        process.wait()
+
+
+def clip(width: int, height: int, fps: int, kilobits: int, gop: int) -> list[list[tuple[bytes, bool]]]:
     """The RTP payloads of each frame, each with its marker."""
-    loop = encode_loop(1280, 720, fps=FPS, gop=gop, bit_rate=kilobits * 1000, buffer_s=0.5)
+    loop = encode_loop(width, height, fps=fps, gop=gop, bit_rate=kilobits * 1000, buffer_s=0.5)
     frames = []
     for data, _, _ in loop.frames:
         units = [unit.rstrip(b"\0") for unit in data.split(b"\0\0\1") if unit.strip(b"\0")]
@@ -62,8 +79,9 @@ def tone() -> list[bytes]:
 class Farm:
     """The cameras; each connection is one."""
 
-    def __init__(self, kilobits: int, gop: int, *, sound: bool) -> None:
-        self._clip = clip(kilobits, gop)
+    def __init__(self, frames: list[list[tuple[bytes, bool]]], fps: int, *, sound: bool) -> None:
+        self._clip = frames
+        self._fps = fps
         self._tone = tone() if sound else []
         self._numbers = itertools.count()
 
@@ -109,11 +127,11 @@ class Farm:
         loop = asyncio.get_running_loop()
         # The golden ratio spreads any number of cameras evenly.
         phase = number * 0.618034 % 1
-        began = loop.time() + phase / FPS
+        began = loop.time() + phase / self._fps
         video, sound = self._video(int(phase * len(self._clip))), self._sound()
         video_number = sound_number = 0
         while True:
-            video_at, sound_at = video_number / FPS, sound_number * SOUND_S if self._tone else float("inf")
+            video_at, sound_at = video_number / self._fps, sound_number * SOUND_S if self._tone else float("inf")
             await asyncio.sleep(max(0.0, began + min(video_at, sound_at) - loop.time()))
             if video_at <= sound_at:
                 writer.write(next(video))
@@ -129,7 +147,7 @@ class Farm:
         for place, number in enumerate(itertools.chain((0,), itertools.count(first or 1))):
             packets = []
             for payload, marker in self._clip[number % len(self._clip)]:
-                packets.append(_interleaved(0, 96 | 0x80 * marker, sequence, place * 90_000 // FPS, payload))
+                packets.append(_interleaved(0, 96 | 0x80 * marker, sequence, place * 90_000 // self._fps, payload))
                 sequence += 1
             yield b"".join(packets)
 
@@ -145,12 +163,16 @@ def _interleaved(channel: int, second: int, sequence: int, timestamp: int, paylo
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="1280x720")
+    parser.add_argument("--fps", type=int, default=30)
     parser.add_argument("--kilobits", type=int, default=750)
     parser.add_argument("--gop", type=int, default=60)
     parser.add_argument("--sound", action="store_true")
     options = parser.parse_args()
-    farm = Farm(options.kilobits, options.gop, sound=options.sound)
-    server = await asyncio.start_server(farm.serve, "127.0.0.1", 0)
+    width, height = map(int, options.size.split("x"))
+    frames = clip(width, height, options.fps, options.kilobits, options.gop)
+    cameras = Farm(frames, options.fps, sound=options.sound)
+    server = await asyncio.start_server(cameras.serve, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
     server.close()

@@ -1,0 +1,228 @@
+"""Show a wall of cameras in Chromium for hours, and tell whether memory grows: of the page and of the gateway.
+
+    make bench NAME=wall ARGS='[--tiles 16] [--hours 8] [--csv FILE]'
+
+The cameras are small and cheap (:mod:`bench.support.rtsp_farm`), one for each tile; the page is the gateway's own, with
+its players and without changes, and every tile plays over WebRTC. Every half minute garbage is collected and a sample
+is taken:
+
+heap     JavaScript's heap, MB
+nodes    DOM nodes, in the document or not; listeners likewise
+peers    RTCPeerConnections that are not garbage
+page     memory of the page's process: PSS, which counts shared pages in part, and RSS, MB; "gpu" that of the compositor
+gateway  its PSS and RSS, its tasks and descriptors
+playing  tiles that have presented another picture since the sample before
+
+At the end each series has a slope (Theil-Sen, which outliers do not move) after the warm-up, with its interval of 95 %
+(Sen 1968, §4). Memory has risen where the whole interval is above what is allowed an hour. It exits with 1 then, and if
+a tile did not play.
+"""
+
+import argparse
+import asyncio
+import math
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import psutil
+from playwright.async_api import Browser, CDPSession, Page
+
+from bench.support.rtsp_farm import farm
+from tests.support.browser import chromium
+from tests.support.eventually import eventually
+from tests.support.gateway_process import GatewayProcess
+
+SAMPLE_S = 30.0
+
+WARM_UP_S = 600.0
+"""Not counted: the live windows fill, and V8 compiles what runs often."""
+
+WARM_UP_MAX = 0.4
+"""Of a run."""
+
+START_S = 180.0
+"""For all tiles to play, on a busy machine."""
+
+SAMPLES_MAX = 500
+"""For the slope, which compares all pairs. Of more samples, adjacent ones are averaged."""
+
+CAMERA = ("--size", "320x180", "--fps", "5", "--kilobits", "60", "--gop", "10")
+
+ALLOWED = {"heap": 0.25, "nodes": 2.0, "listeners": 2.0, "peers": 0.02, "descriptors": 0.5, "tasks": 0.5}
+"""Growth an hour that nobody notices: 2 MB of the heap in a working day."""
+
+ALLOWED_MB = 2.0
+"""The same for the memory of a process: 16 MB in a working day, of a browser that has hundreds."""
+
+COUNT_FRAMES = """() => [...document.querySelectorAll("live-edge-player")].map((player) =>
+  player.surface?.getVideoPlaybackQuality?.().totalVideoFrames ?? 0)"""
+
+Points = list[tuple[float, float]]
+
+
+@dataclass
+class Record:
+    """The samples: ``series`` by name as (hours, value), and the fewest tiles that played."""
+
+    series: dict[str, Points] = field(default_factory=lambda: defaultdict(list))
+    playing_min: int | None = None
+
+
+class Wall:
+    """The page with its browser, and what is measured of it."""
+
+    def __init__(self, browser: Browser, page: Page, cdp: CDPSession) -> None:
+        self._browser = browser
+        self._page = page
+        self._cdp = cdp
+        self._frames: list[int] = []
+
+    async def playing(self) -> int:
+        """How many tiles have presented pictures since the call before."""
+        before, self._frames = self._frames, await self._page.evaluate(COUNT_FRAMES)
+        return sum(now > then for now, then in zip(self._frames, before or [0] * len(self._frames), strict=False))
+
+    async def sample(self) -> dict[str, float]:
+        """The page's memory, after its garbage was collected."""
+        await self._cdp.send("HeapProfiler.collectGarbage")
+        peers = await self._count("RTCPeerConnection")
+        found = (await self._cdp.send("Performance.getMetrics"))["metrics"]
+        metrics = {each["name"]: each["value"] for each in found}
+        values = {
+            "heap": metrics["JSHeapUsedSize"] / 1e6,
+            "nodes": metrics["Nodes"],
+            "listeners": metrics["JSEventListeners"],
+            "peers": float(peers),
+        }
+        return values | await self._processes()
+
+    async def _count(self, name: str) -> int:
+        """Objects of a class that are not garbage."""
+        group = {"objectGroup": "wall"}
+        prototype = await self._cdp.send("Runtime.evaluate", {"expression": f"{name}.prototype", **group})
+        objects = await self._cdp.send("Runtime.queryObjects", {"prototypeObjectId": prototype["result"]["objectId"]})
+        array = objects["objects"]["objectId"]
+        length = await self._cdp.send(
+            "Runtime.callFunctionOn",
+            {"objectId": array, "functionDeclaration": "function () { return this.length; }", "returnByValue": True},
+        )
+        await self._cdp.send("Runtime.releaseObject", {"objectId": array})
+        await self._cdp.send("Runtime.releaseObjectGroup", group)
+        return int(length["result"]["value"])
+
+    async def _processes(self) -> dict[str, float]:
+        browser = await self._browser.new_browser_cdp_session()
+        processes = (await browser.send("SystemInfo.getProcessInfo"))["processInfo"]
+        await browser.detach()
+        # Chromium has renderers of its own. The page's is the one that works.
+        page = max((each for each in processes if each["type"] == "renderer"), key=lambda each: float(each["cpuTime"]))
+        gpu = next((each for each in processes if each["type"] == "GPU"), None)
+        values = _memory_mb("page", page["id"])
+        return values | (_memory_mb("gpu", gpu["id"]) if gpu is not None else {})
+
+
+def _memory_mb(name: str, pid: int) -> dict[str, float]:
+    memory = psutil.Process(pid).memory_full_info()
+    return {f"{name} PSS": memory.pss / 1e6, f"{name} RSS": memory.rss / 1e6}
+
+
+def _gateway(gateway: GatewayProcess) -> dict[str, float]:
+    process = psutil.Process(gateway.pid)
+    text = gateway.fetch("/metrics")[2].decode()
+    tasks = next(line for line in text.splitlines() if line.startswith("liveedge_tasks "))
+    values = {"tasks": float(tasks.split()[1]), "descriptors": float(process.num_fds())}
+    return values | _memory_mb("gateway", gateway.pid)
+
+
+def slope(points: Points) -> tuple[float, float, float]:
+    """Theil-Sen: the median of the slopes between all pairs of points, and the interval of 95 % around it."""
+    if len(points) > SAMPLES_MAX:
+        step = -(-len(points) // SAMPLES_MAX)
+        groups = [points[at : at + step] for at in range(0, len(points), step)]
+        points = [(statistics.fmean(x for x, _ in group), statistics.median(y for _, y in group)) for group in groups]
+    slopes = sorted((y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(points, 2) if x2 > x1)
+    count, pairs = len(points), len(slopes)
+    reach = 1.96 * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    low, high = max(0, math.floor((pairs - reach) / 2)), min(pairs - 1, math.ceil((pairs + reach) / 2))
+    return statistics.median(slopes), slopes[low], slopes[high]
+
+
+def report(record: Record, tiles: int) -> bool:
+    """Print slopes and verdicts. True if nothing rises and every tile played all the time."""
+    print(f"{'':14}{'first':>9}{'median':>9}{'last':>9}{'slope/h':>10}{'95 %':>22}")
+    is_flat = True
+    for name, points in record.series.items():
+        warm_up = min(WARM_UP_S / 3600, points[-1][0] * WARM_UP_MAX)
+        steady = [point for point in points if point[0] >= warm_up]
+        if len(steady) < 3:
+            print(f"{name:14} too few samples: let it run for longer")
+            return False
+        middle, low, high = slope(steady)
+        values = [value for _, value in steady]
+        rises = low > ALLOWED.get(name, ALLOWED_MB)
+        is_flat &= not rises
+        print(
+            f"{name:14}{values[0]:9.1f}{statistics.median(values):9.1f}{values[-1]:9.1f}{middle:10.2f}"
+            f"{f'{low:.2f} to {high:.2f}':>22}  {'RISES' if rises else 'flat'}"
+        )
+    print(f"tiles that played, at least: {record.playing_min} of {tiles}")
+    return is_flat and record.playing_min == tiles
+
+
+async def show(gateway: GatewayProcess, tiles: int, hours: float) -> Record:
+    """Show the wall, and take samples."""
+    record = Record()
+    async with chromium() as browser:
+        page = await browser.new_page(viewport={"width": 1600, "height": 900})
+        await page.goto(f"{gateway.url}/#/wall")
+        cdp = await page.context.new_cdp_session(page)
+        await cdp.send("Performance.enable")
+        wall = Wall(browser, page, cdp)
+
+        async def all_play() -> bool:
+            await asyncio.sleep(1)
+            return await wall.playing() == tiles
+
+        await eventually(all_play, f"{tiles} tiles play", START_S)
+        began_s = time.monotonic()
+        while (now_h := (time.monotonic() - began_s) / 3600) < hours:
+            await asyncio.sleep(SAMPLE_S)
+            playing = await wall.playing()
+            record.playing_min = playing if record.playing_min is None else min(playing, record.playing_min)
+            values: dict[str, Any] = await wall.sample() | await asyncio.to_thread(_gateway, gateway)
+            for name, value in values.items():
+                record.series[name].append((now_h, value))
+    return record
+
+
+def run(tiles: int, hours: float, csv: Path | None) -> bool:
+    """Run it all; true if everything was flat."""
+    with tempfile.TemporaryDirectory() as name, farm(*CAMERA) as port:
+        folder = Path(name)
+        tables = [f'[cameras.cam{number}]\nurl = "rtsp://127.0.0.1:{port}/{number}"\n' for number in range(tiles)]
+        (folder / "liveedge.toml").write_text("\n".join(tables))
+        with GatewayProcess(folder, RECORD="never", START="always") as gateway:
+            record = asyncio.run(show(gateway, tiles, hours))
+    if csv is not None:
+        rows = [f"{name},{at:.4f},{value:.2f}\n" for name, points in record.series.items() for at, value in points]
+        csv.write_text("".join(rows))
+    return report(record, tiles)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tiles", type=int, default=16)
+    parser.add_argument("--hours", type=float, default=8.0)
+    parser.add_argument("--csv", type=Path, help="where all samples go: name,hours,value")
+    options = parser.parse_args()
+    raise SystemExit(0 if run(options.tiles, options.hours, options.csv) else 1)
+
+
+if __name__ == "__main__":
+    main()
