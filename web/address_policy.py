@@ -141,6 +141,15 @@ def is_metadata(address: Address) -> bool:
     return any(is_metadata(embedded) for embedded in _embedded(int(address), address))
 
 
+def is_public(address: Address) -> bool:
+    """Whether an address is on the Internet: also each IPv4 address that a translation would take out of it."""
+    if not address.is_global or is_metadata(address):
+        return False
+    if isinstance(address, ipaddress.IPv4Address):
+        return True
+    return all(is_public(embedded) for embedded in _embedded(int(address), address))
+
+
 def _embedded(bits: int, address: ipaddress.IPv6Address) -> Iterator[ipaddress.IPv4Address]:
     """Every IPv4 address that a network may take out of an IPv6 address."""
     if any(address in network for network in LAST_32) or (bits >> 32) & 0xFFFF_FFFF in ISATAP:

@@ -32,6 +32,7 @@ from web.observability.logs import set_up_logging
 from web.observability.metrics import METRICS, Metrics
 from web.observability.metrics.http import HttpMetrics
 from web.onvif.service import ONVIF, Onvif
+from web.push.service import PUSH, Push
 from web.reload import SettingsWatch
 from web.settings import Settings, load_settings
 from web.socket_activation import inherited_sockets
@@ -70,8 +71,9 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Applicati
     app[SHARED_ANSWERS] = shared = SharedAnswers()
     app[ONVIF] = onvif = Onvif(gateway)
     app[WEBHOOKS] = webhooks = Webhooks(gateway)
+    app[PUSH] = push = Push(gateway, authenticator)
     app[MQTT] = mqtt = Mqtt(gateway)
-    app[METRICS] = Metrics(gateway, authenticator, http_metrics, webhooks, mqtt, onvif)
+    app[METRICS] = Metrics(gateway, authenticator, http_metrics, webhooks, push, mqtt, onvif)
     gateway.browser.attach(app, authenticator.authenticate_socket)
     # The authenticator is first because it may refuse the settings.
     gateway.on_reload[:0] = [authenticator.reload, admission.reload, headers.reload]
@@ -90,12 +92,14 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
         app[AUTHENTICATOR].start()
         await gateway.start()
         await app[WEBHOOKS].start()
+        await app[PUSH].start()
         await app[MQTT].start()
         await app[ONVIF].start()
         yield
     finally:
         await app[ONVIF].close()
         await app[MQTT].close()
+        await app[PUSH].close()
         await app[WEBHOOKS].close()
         await gateway.close()
         await app[AUTHENTICATOR].close()

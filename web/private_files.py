@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -24,3 +25,18 @@ def write_private(path: Path, data: bytes) -> None:
             os.unlink(name)
         raise
     sync_folder(path.parent)
+
+
+def read_private(path: Path, max_bytes: int) -> bytes:
+    """A file that only we can have written. Raises ``OSError``, and ``ValueError`` for one that must not be used."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            raise ValueError("it is not a file of the user that runs liveedge")
+        if status.st_mode & 0o077:
+            raise ValueError("others could read it; its mode must be 0600")
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError("it is too large")
+    return data

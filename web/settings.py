@@ -19,6 +19,7 @@ from signaling.settings import MessagingSettings
 from web.auth.settings import AuthSettings
 from web.cluster.settings import ClusterSettings
 from web.mqtt.settings import MqttSettings
+from web.push.settings import PushSettings
 from web.webhooks.settings import WebhookSettings
 
 
@@ -111,6 +112,7 @@ class Settings(
     ArchiveSettings,
     MessagingSettings,
     WebhookSettings,
+    PushSettings,
     MqttSettings,
     ClusterSettings,
     ServerSettings,
@@ -170,6 +172,7 @@ PREFIXES = (
     "liveedge_",
     "mqtt_",
     "node_",
+    "push_",
     "rtsp_",
     "socketio_",
     "webrtc_",

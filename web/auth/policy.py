@@ -124,6 +124,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     # The page itself shows no camera.
     ("GET", "/"): PUBLIC,
     ("GET", "/static/{file}"): PUBLIC,
+    ("GET", "/service-worker.js"): PUBLIC,
     ("GET", "/health"): PUBLIC,
     ("GET", "/ready"): PUBLIC,
     ("GET", "/api/time"): PUBLIC,
@@ -218,6 +219,12 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("DELETE", "/api/walls/{wall}"): ADMIN,
     ("GET", "/api/webhooks"): ADMIN,
     ("POST", "/api/webhooks/{webhook}/enable"): ADMIN,
+    # Which subscriptions are whose is known only to the handlers.
+    ("GET", "/api/push"): Rule(Scope.VIEW, CameraMatch.ANY),
+    ("GET", "/api/push/subscriptions"): Rule(Scope.VIEW, CameraMatch.ANY),
+    ("POST", "/api/push/subscriptions"): Rule(Scope.VIEW, CameraMatch.ANY),
+    ("DELETE", "/api/push/subscriptions/{subscription}"): Rule(Scope.VIEW, CameraMatch.ANY),
+    ("POST", "/api/push/subscriptions/{subscription}/test"): Rule(Scope.VIEW, CameraMatch.ANY),
     # Socket.IO authenticates each connection itself, and checks each event against EVENTS.
     ("GET", "/socket.io/"): PUBLIC,
     ("POST", "/socket.io/"): PUBLIC,

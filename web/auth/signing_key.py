@@ -12,13 +12,11 @@ Rules:
 """
 
 import logging
-import os
 import re
 import secrets
-import stat
 from pathlib import Path
 
-from web.private_files import write_private
+from web.private_files import read_private, write_private
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +50,7 @@ def kept_key(data_dir: Path) -> str:
 
 def _read(path: Path) -> str:
     """Raises ``OSError``, and ``ValueError`` for a file that must not be used."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            raise ValueError("it is not a file of the user that runs liveedge")
-        if status.st_mode & 0o077:
-            raise ValueError("others could read it; its mode must be 0600")
-        key = file.read(KEY_CHARS + 1)
+    key = read_private(path, KEY_CHARS)
     if not _KEY.fullmatch(key):
         raise ValueError("it is not a key")
     return key.decode()

@@ -14,6 +14,7 @@ PAGE_POLICY = "; ".join(
         "media-src 'self' blob:",
         "connect-src 'self'",
         "worker-src 'self' blob:",
+        "manifest-src 'self'",
         "form-action 'none'",
         "base-uri 'none'",
         "frame-ancestors 'self'",

@@ -21,7 +21,7 @@ LAG_MAX_S = 5.0
 
 
 Component = Literal[
-    "settings", "capture", "archive", "clock", "messaging", "onvif", "webhooks", "mqtt", "detector", "cluster"
+    "settings", "capture", "archive", "clock", "messaging", "onvif", "webhooks", "push", "mqtt", "detector", "cluster"
 ]
 
 

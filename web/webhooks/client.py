@@ -139,23 +139,24 @@ class WebhookClient:
         except TimeoutError:
             return Outcome(Verdict.FAILED, f"no answer within {self._http.timeout.total:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Outcome(Verdict.FAILED, self._reason(error))
+            return Outcome(Verdict.FAILED, reason_of(error, self._table.public_url))
 
-    def _reason(self, error: Exception) -> str:
-        if (refusal := refusal_of(error)) is not None:
-            return str(refusal)
-        host = self._table.public_url
-        if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
-            return f"the TLS connection to {host} failed: its certificate is not valid, or is of an unknown authority"
-        if isinstance(error, aiohttp.InvalidURL):
-            return f"{host} cannot be connected to: write its host as a name or as an address"
-        if isinstance(error, aiohttp.ClientConnectorDNSError):
-            return f"there is no address for the host of {host}: {error.os_error.strerror or 'the look-up failed'}"
-        if isinstance(error, aiohttp.ClientConnectorError):
-            return f"no connection to {host}: {error.os_error.strerror or 'it failed'}"
-        if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
-            return f"{host} closed the connection without an answer"
-        return f"{host} sent no valid answer ({type(error).__name__})"
+
+def reason_of(error: Exception, host: str) -> str:
+    """Why a request failed, as a clause. ``host``: what may be said of the URL."""
+    if (refusal := refusal_of(error)) is not None:
+        return str(refusal)
+    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
+        return f"the TLS connection to {host} failed: its certificate is not valid, or is of an unknown authority"
+    if isinstance(error, aiohttp.InvalidURL):
+        return f"{host} cannot be connected to: write its host as a name or as an address"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"there is no address for the host of {host}: {error.os_error.strerror or 'the look-up failed'}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"no connection to {host}: {error.os_error.strerror or 'it failed'}"
+    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
+        return f"{host} closed the connection without an answer"
+    return f"{host} sent no valid answer ({type(error).__name__})"
 
 
 def _outcome(answer: aiohttp.ClientResponse) -> Outcome:

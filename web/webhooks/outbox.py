@@ -8,7 +8,7 @@ Rules:
 
 1. Nothing waits for the disk: while it is full or hangs, messages are delivered from memory, and the changes are
    written when it works again.
-2. A queue has at most :data:`QUEUE_MAX` messages and :data:`QUEUE_MAX_BYTES`. Beyond, the oldest is dropped.
+2. A queue has at most ``queue_max`` messages (:data:`QUEUE_MAX`) and :data:`QUEUE_MAX_BYTES`. Beyond, the oldest is dropped.
 3. A message is removed after it was delivered or given up. After a crash in between, it is delivered again, with the
    same id. An id that is in a queue already is not added again.
 4. Texts of the sources (which changes they have seen) are written in one transaction with the messages of the same
@@ -49,7 +49,8 @@ ENDPOINT = "endpoint:"
 class EndpointQueue:
     """The messages that wait for one endpoint, oldest first."""
 
-    def __init__(self, on_removed: Callable[[Entry], None]) -> None:
+    def __init__(self, on_removed: Callable[[Entry], None], max_entries: int | None = None) -> None:
+        self._max_entries = QUEUE_MAX if max_entries is None else max_entries
         self.dropped: Counter[str] = Counter()
         """Messages that were given up, by reason."""
         self._on_removed = on_removed
@@ -73,7 +74,7 @@ class EndpointQueue:
         self._entries.append(entry)
         self._ids.add(entry.id)
         self._bytes += len(entry.body)
-        while len(self._entries) > QUEUE_MAX or (self._bytes > QUEUE_MAX_BYTES and len(self._entries) > 1):
+        while len(self._entries) > self._max_entries or (self._bytes > QUEUE_MAX_BYTES and len(self._entries) > 1):
             self.drop(self._entries[0], FULL)
         self._filled.set()
         return True
@@ -107,13 +108,15 @@ class EndpointQueue:
 
 
 class Outbox:
-    """See the module. Lives on the event loop."""
+    """See the module. Lives on the event loop. ``what`` is who has it, for the log."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, what: str = "webhooks", queue_max: int | None = None) -> None:
+        self._what = what
+        self._queue_max = queue_max
         self.error: str | None = None
         """Why the journal cannot be written."""
         self._journal = Journal(path)
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="webhooks")
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=what)
         self._queues: dict[str, EndpointQueue] = {}
         self._number = 0
         self._state: dict[str, str] = {}
@@ -139,7 +142,7 @@ class Outbox:
                 self._number = max(self._number, entry.number)
                 if not self.queue(entry.endpoint).add(entry):
                     self._removed.add(entry.number)
-        self._task = asyncio.create_task(self._run(), name="webhooks-outbox")
+        self._task = asyncio.create_task(self._run(), name=f"{self._what}-outbox")
 
     async def close(self) -> None:
         """Write what has changed, and close the journal."""
@@ -161,7 +164,7 @@ class Outbox:
         """The queue of an endpoint."""
         found = self._queues.get(endpoint)
         if found is None:
-            found = self._queues[endpoint] = EndpointQueue(self._on_removed)
+            found = self._queues[endpoint] = EndpointQueue(self._on_removed, self._queue_max)
         return found
 
     def retain(self, endpoints: Collection[str]) -> None:
@@ -231,7 +234,7 @@ class Outbox:
                 self._note(error)
             else:
                 if self.error is not None:
-                    log.info("webhooks: the outbox is on the disk again")
+                    log.info("%s: the outbox is on the disk again", self._what)
                 self.error = None
             if written is not None and not written.done():
                 written.set_result(None)
@@ -260,5 +263,5 @@ class Outbox:
 
     def _note(self, error: Exception) -> None:
         if self.error is None:
-            log.warning("webhooks: the outbox cannot be written, messages are kept in memory: %s", error)
+            log.warning("%s: the outbox cannot be written, messages are kept in memory: %s", self._what, error)
         self.error = str(error)

@@ -64,9 +64,22 @@ Emit = Callable[[str, Message], None]
 
 
 class Sources:
-    """See the module. Lives on the event loop. :meth:`start` begins where the texts in the outbox say."""
+    """See the module. Lives on the event loop. :meth:`start` begins where the texts in the outbox say.
 
-    def __init__(self, gateway: Gateway, outbox: Outbox, emit: Emit) -> None:
+    ``what`` is who is told, for the log. Without ``has_recordings``, nothing is said of recorded files and clips.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        outbox: Outbox,
+        emit: Emit,
+        *,
+        what: str = "webhooks",
+        has_recordings: bool = True,
+    ) -> None:
+        self._what = what
+        self._has_recordings = has_recordings
         self._gateway = gateway
         self._outbox = outbox
         self._emit = emit
@@ -84,10 +97,11 @@ class Sources:
     def start(self) -> None:
         """Begin to report."""
         self._detach = self._gateway.service.on_status(self._on_status)
-        self._gateway.archive.post_processor.on_finished.append(self._on_segment)
+        if self._has_recordings:
+            self._gateway.archive.post_processor.on_finished.append(self._on_segment)
         self._tasks = [
-            asyncio.create_task(self._follow_events(), name="webhooks-events"),
-            asyncio.create_task(self._run_watch(), name="webhooks-watch"),
+            asyncio.create_task(self._follow_events(), name=f"{self._what}-events"),
+            asyncio.create_task(self._run_watch(), name=f"{self._what}-watch"),
         ]
 
     async def close(self) -> None:
@@ -115,11 +129,12 @@ class Sources:
             try:
                 changes = await events.changes_after(position)
             except LiveedgeError as error:
-                log.warning("webhooks: changes of events are delayed: %s", error)
+                log.warning("%s: changes of events are delayed: %s", self._what, error)
                 await asyncio.sleep(RETRY_S)
                 continue
             if changes is None:
-                log.warning("webhooks: changes of events are missing: too many were made, or the index is another one")
+                why = "too many were made, or the index is another one"
+                log.warning("%s: changes of events are missing: %s", self._what, why)
                 position = events.position
             for change in changes or ():
                 self._tell_event(change, events.position_of(change.number))
@@ -132,7 +147,8 @@ class Sources:
     def _tell_event(self, change: EventChange, position: str) -> None:
         event = change.event
         self._tell(f"event.{change.kind}", EventData(event=models.Event.of(event)), event.updated_90k, position)
-        self._clips.note(change)
+        if self._has_recordings:
+            self._clips.note(change)
 
     async def _check_clips(self, now_90k: int) -> None:
         for event_id in self._clips.due(now_90k):
@@ -172,7 +188,7 @@ class Sources:
                 self._outbox.set("watch", self._watch.told.model_dump_json())
                 await self._check_clips(now_90k)
             except Exception:
-                log.exception("webhooks: a check of the gateway's state failed")
+                log.exception("%s: a check of the gateway's state failed", self._what)
             await asyncio.sleep(STATUS_INTERVAL_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):

@@ -38,6 +38,7 @@ NAMES = {
     "export": "00000000-0000-4000-8000-00000000000e",
     "webhook": "nobody",
     "wall": "nowhere",
+    "subscription": "nobody",
 }
 
 GUARDED = [(method, path, rule) for (method, path), rule in ROUTES.items() if not rule.is_public]

@@ -1,4 +1,7 @@
-"""``/`` and ``/publish/{camera}``: the web pages. ``/health`` and ``/ready``: for load balancers."""
+"""``/`` and ``/publish/{camera}``: the web pages. ``/service-worker.js``: beside the page, to answer for it.
+
+``/health`` and ``/ready``: for load balancers.
+"""
 
 import asyncio
 from pathlib import Path
@@ -11,6 +14,7 @@ from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.file_answer import send_file
+from web.api.shell import service_worker_text
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -32,6 +36,16 @@ async def index(request: web.Request) -> web.StreamResponse:
 async def publish_page(request: web.Request) -> web.StreamResponse:
     """The page that publishes the browser's camera and microphone as a camera of the gateway."""
     return await _page(request, PUBLISH_PAGE)
+
+
+@routes.get("/service-worker.js")
+@describe("page", {200: "text/javascript"})
+async def service_worker(request: web.Request) -> web.Response:
+    """The service worker of the page, with the list of the files that it keeps."""
+    text, etag = await asyncio.to_thread(service_worker_text, STATIC)
+    response = web.Response(text=text, content_type="text/javascript", headers={hdrs.CACHE_CONTROL: "no-cache"})
+    response.etag = etag
+    return response
 
 
 async def _page(request: web.Request, path: Path) -> web.StreamResponse:

@@ -28,7 +28,16 @@ STATIC = Path(__file__).parents[2] / "static"
 CORS = {"Access-Control-Allow-Origin": "*"}
 """Browsers fetch modules with CORS, and pages of other origins embed the player."""
 
-_NAME = re.compile(r"[a-z0-9][A-Za-z0-9_-]*\.(?:js|css|svg|html)")
+TYPES = {
+    "js": "text/javascript",
+    "css": "text/css",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "html": "text/html",
+    "webmanifest": "application/manifest+json",
+}
+
+_NAME = re.compile(r"[a-z0-9][A-Za-z0-9_-]*\.(?:js|css|svg|png|html|webmanifest)")
 _HASHED = re.compile(r"player-[a-z]+-[A-Za-z0-9_-]{8}\.js")
 
 
@@ -49,8 +58,7 @@ async def static_file(request: web.Request) -> web.StreamResponse:
 
 
 def _type_of(name: str) -> str:
-    types = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "html": "text/html"}
-    return types[name.rpartition(".")[2]]
+    return TYPES[name.rpartition(".")[2]]
 
 
 @routes.get("/api/time")

@@ -30,11 +30,13 @@ from web.observability.metrics.messaging import messaging_metrics
 from web.observability.metrics.mqtt import mqtt_metrics
 from web.observability.metrics.onvif import onvif_metrics
 from web.observability.metrics.process import process_metrics
+from web.observability.metrics.push import push_metrics
 from web.observability.metrics.rtsp import rtsp_metrics
 from web.observability.metrics.talk import talk_metrics
 from web.observability.metrics.webhooks import webhook_metrics
 from web.observability.metrics.webrtc import webrtc_metrics
 from web.onvif.service import Onvif
+from web.push.service import Push
 from web.webhooks.service import Webhooks
 
 RENDER_SHARE = 0.1
@@ -54,9 +56,11 @@ class GatewayCollector(Collector):
         lag: EventLoopLag,
         http: HttpMetrics,
         webhooks: Webhooks,
+        push: Push,
         mqtt: Mqtt,
         onvif: Onvif,
     ) -> None:
+        self._push = push
         self._onvif = onvif
         self._gateway = gateway
         self._webhooks = webhooks
@@ -77,6 +81,7 @@ class GatewayCollector(Collector):
         yield from event_metrics(self._gateway)
         yield from messaging_metrics(self._gateway)
         yield from webhook_metrics(self._webhooks)
+        yield from push_metrics(self._push)
         yield from mqtt_metrics(self._mqtt)
         yield from onvif_metrics(self._onvif)
         yield from cluster_metrics(
@@ -101,6 +106,7 @@ class Metrics:
         authenticator: Authenticator,
         http: HttpMetrics,
         webhooks: Webhooks,
+        push: Push,
         mqtt: Mqtt,
         onvif: Onvif,
     ) -> None:
@@ -110,7 +116,7 @@ class Metrics:
         self._credit_s = CREDIT_MAX_S
         self._rendered_s = time.monotonic()
         self._registry = CollectorRegistry()
-        self._registry.register(GatewayCollector(gateway, authenticator, self.lag, http, webhooks, mqtt, onvif))
+        self._registry.register(GatewayCollector(gateway, authenticator, self.lag, http, webhooks, push, mqtt, onvif))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)

@@ -910,6 +910,22 @@ class NewExport(TypedDict, total=False):
     """whether the time is written into the pictures, which are encoded again for it"""
 
 
+class NewPushSubscription(TypedDict, total=False):
+    """A browser's subscription (W3C Push API) and what it is notified of."""
+
+    name: Required[str]
+    """what the list calls the browser"""
+    kinds: Required[list[Literal["event.created", "camera.down", "camera.up", "disk.low", "problem.begun"]]]
+    cameras: list[str] | None
+    """null: all that the token may view"""
+    labels: list[str] | None
+    """labels of events, without case; null: all"""
+    quiet_hours: QuietHours | None
+    language: Literal["en", "ko"]
+    endpoint: Required[str]
+    keys: Required[PushKeys]
+
+
 class NodeStatus(Model):
     """A node that is alive, as this one knows it."""
 
@@ -937,7 +953,7 @@ class Problem(Model):
 
 A component has at most one problem of a code and a camera. Its message may change while it lasts."""
 
-    component: Literal["settings", "capture", "archive", "clock", "messaging", "onvif", "webhooks", "mqtt", "detector", "cluster"] | str
+    component: Literal["settings", "capture", "archive", "clock", "messaging", "onvif", "webhooks", "push", "mqtt", "detector", "cluster"] | str
     code: str
     """what is wrong; stable, for programs"""
     camera_id: str | None = None
@@ -989,6 +1005,74 @@ class PtzState(Model):
     is_center_estimated: bool
     """whether it does not say what its picture spans: it gets near the place"""
     presets: list[PtzPreset]
+
+
+class PushInfo(Model):
+    """What a browser needs to subscribe."""
+
+    public_key: str
+    """`applicationServerKey` of the Push API (VAPID), in base64url"""
+    kinds: list[Literal["event.created", "camera.down", "camera.up", "disk.low", "problem.begun"] | str]
+
+
+class PushKeys(Model):
+    """`keys` of `PushSubscription.toJSON()`."""
+
+    p256dh: str
+    auth: str
+
+
+class PushSubscription(Model):
+    """A browser that is notified. Its numbers count from the start of the process."""
+
+    name: str
+    """what the list calls the browser"""
+    kinds: list[Literal["event.created", "camera.down", "camera.up", "disk.low", "problem.begun"] | str]
+    cameras: list[str] | None = None
+    """null: all that the token may view"""
+    labels: list[str] | None = None
+    """labels of events, without case; null: all"""
+    quiet_hours: QuietHours | None = None
+    language: Literal["en", "ko"] | str
+    subscription_id: str
+    """base64url of the first 16 bytes of SHA-256 of the endpoint"""
+    service: str
+    """origin of the push service: the rest of the endpoint is a secret"""
+    created: datetime
+    confirmed: datetime
+    """when the browser has last opened the page"""
+    delivered: int
+    """messages that the push service has taken"""
+    failed: int
+    """failed attempts"""
+    waiting: int
+    """messages that wait"""
+    last_delivered: datetime | None = None
+    error: str | None = None
+    """why the last attempt failed"""
+
+
+class PushSubscriptionList(Model):
+    """Subscriptions that were made with the same credential; for an admin all."""
+
+    subscriptions: list[PushSubscription]
+
+
+class PushTest(Model):
+    """How the push service answered a test."""
+
+    delivered: bool
+    message: str
+    """one sentence"""
+
+
+class QuietHours(Model):
+    """No notifications from `start` until `end`, each day; past midnight where `end` is earlier."""
+
+    start: str
+    end: str
+    time_zone: str
+    """of the IANA data base"""
 
 
 class RecordedDays(Model):

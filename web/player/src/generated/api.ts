@@ -716,6 +716,21 @@ export interface NewExport {
   burn_in_time?: boolean;
 }
 
+/** A browser's subscription (W3C Push API) and what it is notified of. */
+export interface NewPushSubscription {
+  /** what the list calls the browser */
+  name: string;
+  kinds: ("event.created" | "camera.down" | "camera.up" | "disk.low" | "problem.begun")[];
+  /** null: all that the token may view */
+  cameras?: string[] | null;
+  /** labels of events, without case; null: all */
+  labels?: string[] | null;
+  quiet_hours?: QuietHours | null;
+  language?: "en" | "ko";
+  endpoint: string;
+  keys: PushKeys;
+}
+
 /** A node that is alive, as this one knows it. */
 export interface NodeStatus {
   name: string;
@@ -742,7 +757,7 @@ export interface PreRollStatus {
  * A component has at most one problem of a code and a camera. Its message may change while it lasts.
  */
 export interface Problem {
-  component: "settings" | "capture" | "archive" | "clock" | "messaging" | "onvif" | "webhooks" | "mqtt" | "detector" | "cluster";
+  component: "settings" | "capture" | "archive" | "clock" | "messaging" | "onvif" | "webhooks" | "push" | "mqtt" | "detector" | "cluster";
   /** what is wrong; stable, for programs */
   code: string;
   camera_id: string | null;
@@ -790,6 +805,68 @@ export interface PtzState {
   /** whether it does not say what its picture spans: it gets near the place */
   is_center_estimated: boolean;
   presets: PtzPreset[];
+}
+
+/** What a browser needs to subscribe. */
+export interface PushInfo {
+  /** `applicationServerKey` of the Push API (VAPID), in base64url */
+  public_key: string;
+  kinds: ("event.created" | "camera.down" | "camera.up" | "disk.low" | "problem.begun")[];
+}
+
+/** `keys` of `PushSubscription.toJSON()`. */
+export interface PushKeys {
+  p256dh: string;
+  auth: string;
+}
+
+/** A browser that is notified. Its numbers count from the start of the process. */
+export interface PushSubscription {
+  /** what the list calls the browser */
+  name: string;
+  kinds: ("event.created" | "camera.down" | "camera.up" | "disk.low" | "problem.begun")[];
+  /** null: all that the token may view */
+  cameras: string[] | null;
+  /** labels of events, without case; null: all */
+  labels: string[] | null;
+  quiet_hours: QuietHours | null;
+  language: "en" | "ko";
+  /** base64url of the first 16 bytes of SHA-256 of the endpoint */
+  subscription_id: string;
+  /** origin of the push service: the rest of the endpoint is a secret */
+  service: string;
+  created: string;
+  /** when the browser has last opened the page */
+  confirmed: string;
+  /** messages that the push service has taken */
+  delivered: number;
+  /** failed attempts */
+  failed: number;
+  /** messages that wait */
+  waiting: number;
+  last_delivered: string | null;
+  /** why the last attempt failed */
+  error: string | null;
+}
+
+/** Subscriptions that were made with the same credential; for an admin all. */
+export interface PushSubscriptionList {
+  subscriptions: PushSubscription[];
+}
+
+/** How the push service answered a test. */
+export interface PushTest {
+  delivered: boolean;
+  /** one sentence */
+  message: string;
+}
+
+/** No notifications from `start` until `end`, each day; past midnight where `end` is earlier. */
+export interface QuietHours {
+  start: string;
+  end: string;
+  /** of the IANA data base */
+  time_zone: string;
 }
 
 /** When a camera is recorded. `always` keeps it captured too. */
