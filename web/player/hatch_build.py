@@ -76,7 +76,7 @@ class PlayerBuildHook(BuildHookInterface[Any]):
         self._install()
         for old in self.output.glob("player*"):
             old.unlink()
-        for mode in ("production", "page", "publish"):
+        for mode in ("production", "page", "publish", "worker"):
             vite = ("node_modules/vite/bin/vite.js", "build", "--mode", mode, "--logLevel", "warn")
             self._node("the player could not be built", *vite)
         self.stamp.write_text(digest)

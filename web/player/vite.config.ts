@@ -1,7 +1,8 @@
-// Three builds, side by side in web/static. player.js is the custom element for any page, complete in one file. What only
+// Four builds, side by side in web/static. player.js is the custom element for any page, complete in one file. What only
 // some transports need (hls.js, Socket.IO) is in chunks that are loaded when they are needed, from the origin of
 // player.js. player-page.js (`--mode page`) is the gateway's own page, and imports player.js as any page does.
-// player-publish.js (`--mode publish`) is the page that publishes a camera; it is complete in one file, too.
+// player-publish.js (`--mode publish`) is the page that publishes a camera, and player-service-worker.js (`--mode worker`)
+// the page's service worker; both are complete in one file, too.
 
 import { gzipSync } from "node:zlib";
 import type { Plugin } from "vite";
@@ -26,6 +27,7 @@ function precompressed(): Plugin {
 const INPUTS: Record<string, [name: string, source: string]> = {
   page: ["player-page", "src/page/main.ts"],
   publish: ["player-publish", "src/publish/main.ts"],
+  worker: ["player-service-worker", "src/service-worker/main.ts"],
 };
 
 export default defineConfig(({ mode }) => {

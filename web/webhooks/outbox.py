@@ -8,7 +8,8 @@ Rules:
 
 1. Nothing waits for the disk: while it is full or hangs, messages are delivered from memory, and the changes are
    written when it works again.
-2. A queue has at most ``queue_max`` messages (:data:`QUEUE_MAX`) and :data:`QUEUE_MAX_BYTES`. Beyond, the oldest is dropped.
+2. A queue has at most ``queue_max`` messages (:data:`QUEUE_MAX`) and :data:`QUEUE_MAX_BYTES`. Beyond, the oldest is
+   dropped.
 3. A message is removed after it was delivered or given up. After a crash in between, it is delivered again, with the
    same id. An id that is in a queue already is not added again.
 4. Texts of the sources (which changes they have seen) are written in one transaction with the messages of the same

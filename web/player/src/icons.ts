@@ -39,6 +39,7 @@ const PATHS = {
   zoomIn: "M11 18a7 7 0 100-14 7 7 0 000 14zM16 16l5 5M8 11h6M11 8v6",
   zoomOut: "M11 18a7 7 0 100-14 7 7 0 000 14zM16 16l5 5M8 11h6",
   export: "M12 15V4M7 9l5-5 5 5M5 13v7h14v-7",
+  bell: "M6 17v-6a6 6 0 0112 0v6l2 2H4zM10 21.5h4",
   share: "M10 14a4 4 0 006 .4l3-3a4 4 0 00-5.7-5.7l-1 1M14 10a4 4 0 00-6-.4l-3 3a4 4 0 005.7 5.7l1-1",
   remove: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
 } as const;

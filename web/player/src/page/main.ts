@@ -12,7 +12,10 @@ import { Grid } from "./grid.ts";
 import { showHelp } from "./help.ts";
 import { language, t } from "./i18n.ts";
 import { iconButton } from "./icon-button.ts";
+import { showNotifications } from "./notifications.ts";
+import { t as notificationsWord } from "./notifications-i18n.ts";
 import { PlaybackView } from "./playback-view.ts";
+import { confirm } from "./push.ts";
 import { showSignIn } from "./signin.ts";
 import { isLive, nameOf, store } from "./store.ts";
 import { keepScreenOn } from "./wake-lock.ts";
@@ -53,6 +56,17 @@ const exportsButton = h(
   icon("export"),
 );
 const together = iconButton("together", "playTogether", () => (location.hash = playbackHash([], null)));
+const bell = h(
+  "button",
+  {
+    type: "button",
+    class: "icon",
+    title: notificationsWord("notifications"),
+    "aria-label": notificationsWord("notifications"),
+    onclick: () => void showNotifications(),
+  },
+  icon("bell"),
+);
 /** The grid as it is, or was before the view. */
 let place: GridRoute = { view: "grid", isFull: false, wall: null };
 const walls = new Walls(
@@ -86,6 +100,7 @@ const header = h(
   add,
   together,
   wall,
+  bell,
   iconButton("help", "keys", showHelp),
 );
 
@@ -116,6 +131,7 @@ document.addEventListener("fullscreenchange", () => document.fullscreenElement |
 await store.refresh();
 route();
 void walls.load();
+void confirm();
 
 function route(): void {
   const wanted = parseRoute(location.hash);
