@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.density import cpu_s, farm
+from bench.density import cpu_s
+from bench.support.rtsp_farm import farm
 from tests.support.gateway_process import GatewayProcess
 from tests.support.rtsp import free_port
 
