@@ -1,7 +1,7 @@
 """The service worker of the page with its shell: the files that it keeps, to start the page without the gateway.
 
 The shell is the page, its style and pictures, and the modules that are loaded before anything is shown. What is loaded
-later is of no use without the gateway. Its version is a digest of all of them and of the service worker, so that
+later needs the gateway. Its version is a digest of all of them and of the service worker, so that
 browsers see another service worker as soon as one of them differs.
 """
 

@@ -2,9 +2,9 @@
 
 Rules:
 
-1. A token that the gateway knows by name counts as it is now: if it has gone, so have its subscriptions, and cameras
-   that it may not view any more are left out.
-2. Other credentials (JWTs) live for minutes or hours, and nobody tells the gateway when a user has gone. A subscription
+1. A token that the gateway knows by name counts as it is now: its subscriptions end with it, and cameras that it may
+   not view any more are left out.
+2. Other credentials (JWTs) live for minutes or hours, and nobody tells the gateway when a user leaves. A subscription
    that was made with one keeps the cameras that it had, for :data:`CONFIRM_S` after the browser last opened the page
    with a valid credential.
 3. What concerns no single camera needs the permission to view all.

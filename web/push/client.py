@@ -31,7 +31,7 @@ from web.webhooks.client import ANSWER_MAX_BYTES, Outcome, Verdict, parse_retry_
 TIMEOUT_S = 15.0
 
 TTL_S = 4 * 3600
-"""How long a push service keeps a message for a device that is off (RFC 8030 §5.2). Older news is of no use."""
+"""How long a push service keeps a message for a device that is off (RFC 8030 §5.2). Nobody needs older news."""
 
 BUSY = frozenset({408, 425, 429})
 """These, and 5xx, say nothing about the message."""

@@ -66,7 +66,7 @@ Emit = Callable[[str, Message], None]
 class Sources:
     """See the module. Lives on the event loop. :meth:`start` begins where the texts in the outbox say.
 
-    ``what`` is who is told, for the log. Without ``has_recordings``, nothing is said of recorded files and clips.
+    ``what`` names the receiver in the log. Without ``has_recordings``, nothing is said of recorded files and clips.
     """
 
     def __init__(

@@ -149,6 +149,8 @@ export class WebRtcTransport implements Transport {
       return;
     }
     await peer.setRemoteDescription({ type: "answer", sdp: this.session.answer });
+    // A timer that is started after the stop would keep the connection and the video for ever.
+    if (this.stopping.signal.aborted) return;
     // Both may have changed meanwhile.
     if (renditionQuery(this.context.rendition(), this.context.tile()) !== this.query) this.changeRendition();
     this.pairTimer = window.setTimeout(() => void this.checkCandidatePairs(peer), CANDIDATE_PAIR_MS);
