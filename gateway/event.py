@@ -120,7 +120,12 @@ class EventPage:
 
 def cursor_of(event: Event) -> str:
     """Where the page after an event begins."""
-    return base64.urlsafe_b64encode(f"{event.start_90k}/{event.id}".encode()).decode().rstrip("=")
+    return cursor_at(event.start_90k, event.id)
+
+
+def cursor_at(start_90k: int, event_id: str) -> str:
+    """:func:`cursor_of` an event that begins then."""
+    return base64.urlsafe_b64encode(f"{start_90k}/{event_id}".encode()).decode().rstrip("=")
 
 
 def parse_cursor(text: str) -> tuple[int, str]:

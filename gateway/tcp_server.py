@@ -64,17 +64,7 @@ class TcpServer:
 
     async def start(self, host: str, port: int) -> None:
         """Listen on every address of ``host``. May be called for several hosts. Raises ``OSError``."""
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        opened: list[socket.socket] = []
-        try:
-            for family, _, _, _, address in dict.fromkeys(found):
-                opened.append(_listening(family, address))
-        except OSError:
-            for each in opened:
-                each.close()
-            raise
-        self._accept_from(opened)
+        self._accept_from(await asyncio.to_thread(listening_sockets, host, port))
 
     def adopt(self, listening: Sequence[socket.socket]) -> None:
         """Accept connections of sockets that listen already, and own them."""
@@ -142,6 +132,20 @@ class TcpServer:
             # The peer has closed it already. The protocol is counted already.
             connection.close()
             protocol.connection_lost(error)
+
+
+def listening_sockets(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on every address of ``host``. Blocking. Raises ``OSError``."""
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    opened: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            opened.append(_listening(family, address))
+    except OSError:
+        for each in opened:
+            each.close()
+        raise
+    return opened
 
 
 def _listening(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -33,6 +33,9 @@ MESSAGE_MAX_BYTES = 256 * 1024
 JOIN_S = 10.0
 """From connecting to Socket.IO's CONNECT, which is the next packet: enough for a slow line and a delayed refusal."""
 
+WORKER_END = "."
+"""Ends the number of the worker in an id. Ids have no other one."""
+
 UNJOINED_MAX = 512
 """A client has joined after two round trips. After a restart, this many may do so at a time."""
 
@@ -42,9 +45,14 @@ class _Engine(HookedEngine):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.sid_prefix = ""
+        """Of the ids of all sessions."""
         self.invalid_packets = 0
         self.addresses: WeakKeyDictionary[engineio.AsyncSocket, str] = WeakKeyDictionary()
         self.tcp_transports: WeakKeyDictionary[engineio.AsyncSocket, WeakSet[asyncio.Transport]] = WeakKeyDictionary()
+
+    def generate_id(self) -> str:
+        return f"{self.sid_prefix}{super().generate_id()}"
 
     async def handle_request(self, request: web.Request) -> Any:
         session = self.sockets.get(request.query.get("sid"))

@@ -94,6 +94,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "auth": {"settings", "private_files"},
         "middleware": {"settings", "auth", "descriptors"},
         "cluster": {"settings", "auth"},
+        "workers": {"settings", "auth", "cluster", "descriptors", "private_files", "socket_activation"},
         "observability": {"settings", "gateway", "auth"},
         "observability.metrics": {
             "settings",

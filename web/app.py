@@ -37,6 +37,7 @@ from web.reload import SettingsWatch
 from web.settings import Settings, load_settings
 from web.socket_activation import inherited_sockets
 from web.webhooks.service import WEBHOOKS, Webhooks
+from web.workers.worker import Worker
 
 log = logging.getLogger("liveedge")
 
@@ -54,9 +55,9 @@ with each ``sendmsg``, and so may wait once for each viewer of a frame. With the
 20 recordings delayed one frame of a hundred by 2 ms."""
 
 
-def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> web.Application:
+def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: Worker | None = None) -> web.Application:
     """The gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
-    gateway = Gateway(settings, clock)
+    gateway = Gateway(settings, clock, worker)
     signing_key = gateway.cluster.keys[KeyName.URLS] if gateway.cluster is not None else None
     authenticator = Authenticator(settings, clock, gateway.service.cameras, signing_key)
     authenticator.verify_node = gateway.node_tokens.verify if gateway.node_tokens is not None else None
@@ -110,14 +111,16 @@ async def _end_streams(app: web.Application) -> None:
     app[GATEWAY].events.end_streams()
 
 
-async def serve(settings: Settings, load: Callable[[], Settings] = load_settings) -> None:
+async def serve(settings: Settings, load: Callable[[], Settings] = load_settings, worker: Worker | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C. ``load`` reads settings that changed. Raises a ``LiveedgeError``."""
+    if worker is not None:
+        settings, load = worker.settings(settings), lambda: worker.settings(load_settings())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     raise_limit()
-    app = create_app(settings)
+    app = create_app(settings, worker=worker)
     app[GATEWAY].on_reload.append(set_up_logging)
     watch = SettingsWatch(app[GATEWAY], load)
     loop.add_signal_handler(signal.SIGHUP, watch.request)
@@ -129,9 +132,9 @@ async def serve(settings: Settings, load: Callable[[], Settings] = load_settings
         refused = app[METRICS].http.connections_refused
         listener = Listener(runner, settings, refused, cameras=app[GATEWAY].service.cameras)
         app[METRICS].http.listener = listener
-        await _listen(listener, settings)
+        await _listen(listener, settings, worker)
         app[GATEWAY].on_reload.append(listener.reload)
-        await _serve_rtsp(app, settings)
+        await _serve_rtsp(app, settings, worker)
         _announce(app, listener)
         watch.start()
         # Objects that exist now live as long as the process. Freezing them keeps the garbage collector from visiting
@@ -155,6 +158,10 @@ async def _drain(gateway: Gateway, stop: asyncio.Event) -> None:
     """Hand the cameras over, still serving. A second signal ends this."""
     if gateway.cluster is None:
         return
+    if gateway.worker is not None:
+        # The others end too, or take its cameras as soon as it has left.
+        gateway.cluster.coordinator.drain()
+        return
     stop.clear()
     steps = [asyncio.create_task(step) for step in (gateway.drain(), stop.wait())]
     await asyncio.wait(steps, return_when=asyncio.FIRST_COMPLETED)
@@ -162,9 +169,12 @@ async def _drain(gateway: Gateway, stop: asyncio.Event) -> None:
         step.cancel()
 
 
-async def _listen(listener: Listener, settings: Settings) -> None:
+async def _listen(listener: Listener, settings: Settings, worker: Worker | None) -> None:
     try:
-        await listener.start(inherited_sockets())
+        if worker is not None:
+            await listener.start(worker.sockets((*worker.http, worker.private)))
+        else:
+            await listener.start(inherited_sockets())
     except OSError as error:
         why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened: {error.strerror}"
         raise SettingsError(
@@ -172,14 +182,15 @@ async def _listen(listener: Listener, settings: Settings) -> None:
         ) from None
 
 
-async def _serve_rtsp(app: web.Application, settings: Settings) -> None:
-    if not settings.rtsp_server:
+async def _serve_rtsp(app: web.Application, settings: Settings, worker: Worker | None) -> None:
+    if not settings.rtsp_server or (worker is not None and not worker.rtsp):
         return
     gateway = app[GATEWAY]
     access = RtspAccess(app[AUTHENTICATOR], settings)
     gateway.on_reload.append(access.reload)
     try:
-        await gateway.rtsp.start(settings.host, settings.rtsp_port, access)
+        inherited = worker.sockets(worker.rtsp) if worker is not None else ()
+        await gateway.rtsp.start(settings.host, settings.rtsp_port, access, inherited)
     except SettingsError as error:
         if "rtsp_port" in settings.model_fields_set:
             raise
@@ -201,5 +212,9 @@ def _announce(app: web.Application, listener: Listener) -> None:
     for camera in cameras_by_id.values():
         for rendition in camera.renditions.values():
             log.info("camera %s: %s", rendition.label, rendition.session.rtsp_url, extra={"camera": camera.id})
+    worker = app[GATEWAY].worker
+    if worker is not None:
+        worker.tell_ready()  # and the parent process tells the person
+        return
     # On standard output and without a prefix: this line is for the person who started the process.
     print(f"liveedge is at http://{shown}:{port}/ with {len(cameras_by_id)} camera(s)", flush=True)  # noqa: T201

@@ -53,8 +53,9 @@ class CameraStore:
         self.settings = settings
         self.faults: dict[str, str] = {}
         """Why a camera of the file is left out, by camera id."""
-        self._place = str(self.path) if cluster is None else "the database of the cluster"
-        self._changes: Tables = _read(self.path) if cluster is None else cluster.open()
+        self._is_in_database = cluster is not None and cluster.has_own_cameras
+        self._place = "the database of the cluster" if self._is_in_database else str(self.path)
+        self._changes: Tables = read_tables(self.path) if cluster is None else cluster.open()
 
     def cameras(self, settings: Settings | None = None) -> dict[str, CameraSettings]:
         """The settings of every camera, under ``settings`` if given.
@@ -74,7 +75,7 @@ class CameraStore:
                     raise
                 faults[camera_id] = f"{error} (in {self._place})"
                 log.error("camera %s: left out: %s (in %s)", camera_id, error, self._place, extra={"camera": camera_id})  # noqa: TRY400
-        if not configured and not self._changes and self._cluster is None:
+        if not configured and not self._changes and not self._is_in_database:
             cameras = dict(settings.camera_settings())
         self.faults = faults
         return cameras
@@ -102,7 +103,7 @@ class CameraStore:
         await self.read_again()
         before = self._changes.get(camera_id)
         if before is None:
-            if self._cluster is not None:
+            if self._is_in_database:
                 raise NotFoundError(f"there is no camera {camera_id[:64]!r} any more: another node removed it")
             before = {} if self.is_configured(camera_id) else dict(DEMO_TABLES.get(camera_id, {}))
         merged = {key: value for key, value in {**before, **patch}.items() if value is not None}
@@ -160,7 +161,7 @@ class CameraStore:
             self._changes = changes
             return
         try:
-            await asyncio.to_thread(_write, self.path, changes)
+            await asyncio.to_thread(write_tables, self.path, changes)
         except OSError as error:
             raise UnavailableError(
                 f"the change was not made, because DATA_DIR cannot be written ({error.strerror})", retry_after_s=30
@@ -174,7 +175,7 @@ def _merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return {name: value for name, value in table.items() if name not in hidden} | dict(changes)
 
 
-def _read(path: Path) -> Tables:
+def read_tables(path: Path) -> Tables:
     try:
         kept = json.loads(path.read_bytes())
         cameras = kept["cameras"]
@@ -194,6 +195,6 @@ def _read(path: Path) -> Tables:
     return {str(camera_id): dict(table) for camera_id, table in cameras.items()}
 
 
-def _write(path: Path, changes: Tables) -> None:
+def write_tables(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
     """Rule 3. Raises ``OSError``; the file is unchanged then."""
     write_private(path, json.dumps({"version": VERSION, "cameras": changes}, indent=2).encode())

@@ -27,8 +27,9 @@ from pathlib import Path
 from gateway.config.loader import unknown_names
 from gateway.errors import LiveedgeError, redact
 from web.heap import limit_arenas
-from web.observability.logs import set_up_logging
+from web.observability.logs import name_worker, set_up_logging
 from web.settings import PREFIXES, Settings, load_settings
+from web.workers.worker import Worker, archives, this_worker
 
 log = logging.getLogger("liveedge")
 
@@ -43,7 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
+        worker = this_worker()
         settings = load_settings()
+        if worker is not None:
+            name_worker(worker.number)
+            options.worker = worker
         set_up_logging(settings)
         for warning in unknown_names(Settings, PREFIXES):
             log.warning("%s", warning)
@@ -132,15 +137,27 @@ def _discover(settings: Settings, options: argparse.Namespace) -> int:
     return 0 if devices else 1
 
 
-def _serve(settings: Settings, _options: argparse.Namespace) -> int:
-    from web.app import serve
-
+def _serve(settings: Settings, options: argparse.Namespace) -> int:
     limit_arenas()
     # The index, thumbnails and whatever a library writes: nothing is for other users of the machine.
     os.umask(os.umask(UMASK) | UMASK)
-    asyncio.run(serve(settings))
+    worker: Worker | None = getattr(options, "worker", None)
+    if settings.workers > 1 and worker is None:
+        return _serve_by_workers(settings)
+    from web.app import serve
+
+    asyncio.run(serve(settings, worker=worker))
     _exit_without_hanging_threads()
     return 0
+
+
+def _serve_by_workers(settings: Settings) -> int:
+    from web.workers.supervisor import Supervisor
+
+    async def run() -> int:
+        return await Supervisor(settings).run()
+
+    return asyncio.run(run())
 
 
 def _exit_without_hanging_threads() -> None:
@@ -178,7 +195,7 @@ def _probe(settings: Settings, options: argparse.Namespace) -> int:
 def _check(settings: Settings, options: argparse.Namespace) -> int:
     from hls.archive.check import check_archive
 
-    findings = check_archive(settings, repair=options.repair)
+    findings = [each for archive in archives(settings) for each in check_archive(archive, repair=options.repair)]
     for finding in findings:
         print(finding)
     print("no differences" if not findings else f"{len(findings)} difference(s)")
@@ -188,11 +205,14 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
 def _verify(settings: Settings, options: argparse.Namespace) -> int:
     from web.verify_command import verify
 
-    report = verify(settings, options.file, options.key, options.evidence)
-    for line in report.lines:
+    # A file may be a recording of any of them, and all have one key.
+    each_of = archives(settings) if options.file is None else [settings]
+    reports = [verify(archive, options.file, options.key, options.evidence) for archive in each_of]
+    for line in (line for report in reports for line in report.lines):
         print(line)
-    print("RIGHT: nothing is wrong" if not report.faults else f"WRONG: {report.faults} fault(s)")
-    return 0 if not report.faults else 1
+    faults = sum(report.faults for report in reports)
+    print("RIGHT: nothing is wrong" if not faults else f"WRONG: {faults} fault(s)")
+    return 0 if not faults else 1
 
 
 def _webhook_test(settings: Settings, options: argparse.Namespace) -> int:
@@ -223,7 +243,8 @@ def _confirm_clock(settings: Settings, _options: argparse.Namespace) -> int:
     from gateway.clock import SYSTEM_CLOCK, to_rfc3339
     from hls.archive.clock_file import write_confirmation
 
-    write_confirmation(settings.data_dir, SYSTEM_CLOCK)
+    for archive in archives(settings):
+        write_confirmation(archive.data_dir, SYSTEM_CLOCK)
     print(f"confirmed: it is {to_rfc3339(SYSTEM_CLOCK.wall_90k())}; a running gateway takes this within 10 seconds")
     return 0
 

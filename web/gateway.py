@@ -33,6 +33,7 @@ from gateway.service import CaptureService
 from gateway.status import LiveEdge
 from gateway.talk.service import TalkService
 from gateway.webrtc.ice.servers import IceServers
+from gateway.webrtc.rendition_switch import KIND as WEBRTC
 from gateway.webrtc.server import WebRtcServer
 from gateway.whip.server import WhipServer
 from hls.archive.service import Archive
@@ -52,9 +53,10 @@ from signaling.factory import create_messaging
 from signaling.messaging import FailedMessaging
 from signaling.ptz import Ptz
 from signaling.request_keeper import RequestStore
+from signaling.socket_server import WORKER_END
 from web.address_policy import refuse_metadata
 from web.camera_changes import CameraChanges, CameraParts
-from web.camera_store import CameraStore
+from web.camera_store import CameraStore, read_tables, write_tables
 from web.cluster.archive import ClusterArchive
 from web.cluster.archive_routing import ArchiveRouting
 from web.cluster.forwarding import Forwarding
@@ -76,6 +78,8 @@ from web.recordings import ArchiveRecordings
 from web.settings import Settings
 from web.wall_store import WallStore
 from web.whip_http import whip_request
+from web.workers.routing import WorkersRouting
+from web.workers.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +90,12 @@ CLOSE_STEP_S = 4.0
 class Gateway:
     """See the module. Raises :class:`~gateway.errors.SettingsError` if a camera's settings cannot be used."""
 
-    def __init__(self, settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: Worker | None = None) -> None:
         self.settings = settings
         self.clock = clock
-        self.cluster = Cluster(settings) if settings.cluster_url is not None else None
+        self.worker = worker
+        """``None``: this process is no worker."""
+        self.cluster = _cluster(settings, worker)
         """``None`` where this gateway is alone."""
         self.camera_store = CameraStore(settings, self.cluster)
         self.node_tokens: NodeTokens | None = None
@@ -154,6 +160,10 @@ class Gateway:
             )
             self.remote_live = RemoteLive(self.cluster, forwarding, self.live)
             self.routing = Routing(self.cluster, forwarding, archive_routing)
+            if worker is not None:
+                self.routing = WorkersRouting(
+                    self.cluster, forwarding, archive_routing, worker, self._viewers_elsewhere
+                )
         self.webrtc = WebRtcServer(
             udp_port=settings.webrtc_udp_port,
             hosts=settings.webrtc_hosts,
@@ -190,6 +200,11 @@ class Gateway:
             recordings=self.recordings,
             ptz=self.ptz,
         )
+        if worker is not None and self.other_nodes is not None:
+            self.webrtc.id_prefix = f"{worker.number}{WORKER_END}"
+            self.browser.name_worker(worker.number)
+            self.browser.control.other_nodes = self.other_nodes
+            self.other_nodes.is_speaker = True
         self.mjpeg_frames_skipped: Counter[str] = Counter()
         """Frames that MJPEG clients did not get because they were slower, by camera."""
         self.reload_error: str | None = None
@@ -237,6 +252,8 @@ class Gateway:
             self.cluster.has_pictures = self._has_pictures
             self.cluster.owner_changed = self._follow_owner
             self.cluster.cameras_changed = self._follow_cluster
+            await self._share_cameras()
+            self.changes.on_changed.append(self._share_cameras)
             self.cluster.start()
         if self.cluster_archive is not None:
             self.cluster_archive.start()
@@ -357,6 +374,16 @@ class Gateway:
             await self.camera_store.read_again()
             await self.changes.apply(self.camera_store.cameras())
 
+    async def _share_cameras(self) -> None:
+        """Tell the other workers which cameras there are. In a cluster of machines, its database has them."""
+        if self.cluster is not None and not self.cluster.has_own_cameras:
+            await self.cluster.share_cameras(self.service.cameras.keys())
+
+    def _viewers_elsewhere(self, camera_id: str) -> int:
+        """How many viewers a camera has by WebRTC where another process captures it."""
+        status = self.other_nodes.status(camera_id) if self.other_nodes is not None else None
+        return status.viewers.get(WEBRTC, 0) if status is not None else 0
+
     def _address_check(self, camera_id: str, rendition: RenditionName = RenditionName.MAIN) -> CheckAddress | None:
         allows_all = self.camera_store.settings.allow_metadata_addresses or not self.camera_store.is_url_by_api(
             camera_id, rendition
@@ -371,6 +398,15 @@ class Gateway:
         for result in done:
             if isinstance(result, BaseException):
                 log.error("shutdown: %s: %s", type(result).__name__, result)
+
+
+def _cluster(settings: Settings, worker: Worker | None) -> Cluster | None:
+    if worker is not None:
+        # Here, because a gateway of one process needs no dialect of SQLite.
+        from web.workers.cluster import WorkersCluster
+
+        return WorkersCluster(settings, worker, read_tables, write_tables)
+    return Cluster(settings) if settings.cluster_url is not None else None
 
 
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway", Gateway)

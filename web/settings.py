@@ -34,6 +34,9 @@ def _networks(value: object) -> object:
 Networks = Annotated[list[IPvAnyNetwork], NoDecode, BeforeValidator(_networks)]
 
 
+PORT_MAX = 65_535
+
+
 class LogFormat(StrEnum):
     """A line of the log: text for people, or one JSON object."""
 
@@ -141,7 +144,34 @@ class Settings(
         return self
 
     @model_validator(mode="after")
+    def _check_workers(self) -> Self:
+        for name in ("database_url", "archive_url") if self.workers > 1 else ():
+            if getattr(self, name) is not None:
+                raise contradiction(
+                    f"WORKERS gives each process an index and recordings of its own, and {name.upper()} is for one"
+                    f" process: remove {name.upper()}, or set WORKERS=1",
+                    "workers",
+                    name,
+                )
+        if self.webrtc_udp_port and self.webrtc_udp_port + self.workers - 1 > PORT_MAX:
+            raise contradiction(
+                f"WEBRTC_UDP_PORT {self.webrtc_udp_port} leaves no port for each of {self.workers} WORKERS: set a"
+                " lower one",
+                "webrtc_udp_port",
+                "workers",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_ports(self) -> Self:
+        media = range(self.webrtc_udp_port, self.webrtc_udp_port + self.workers)
+        if self.port in media and self.webrtc_udp_port and self.workers > 1:
+            raise contradiction(
+                f"PORT {self.port} is among those that WEBRTC_UDP_PORT and WORKERS give to WebRTC,"
+                f" {media[0]} to {media[-1]}: change one of them",
+                "port",
+                "webrtc_udp_port",
+            )
         if self.port and self.port == self.webrtc_udp_port:
             raise contradiction(
                 f"PORT and WEBRTC_UDP_PORT are both {self.port}, and WebRTC uses its port for TCP too: change one of"

@@ -40,7 +40,7 @@ JOIN_S = 2 * HEARTBEAT_S
 WORKERS_JOIN_S = 15.0
 """How long a start of all workers may take on a machine that is busy."""
 
-EVEN_AFTER_S = 5.0
+EVEN_AFTER_S = 3.0
 """A worker that ends again and again does not get cameras each time."""
 
 RETURN_S = REQUEST_MAX_S + HEARTBEAT_S

@@ -11,8 +11,9 @@ Rules:
 
 import asyncio
 import logging
+import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.client_address import client_network
 from gateway.clock import Clock
@@ -77,9 +78,16 @@ class RtspServer:
         """RTP packets over UDP that the kernel did not take."""
         return sum(pair.packets_dropped for pair in self._udp.values())
 
-    async def start(self, host: str, port: int, access: Access) -> None:
-        """Listen. Raises :class:`~gateway.errors.SettingsError` if the port cannot be used."""
+    async def start(self, host: str, port: int, access: Access, inherited: Sequence[socket.socket] = ()) -> None:
+        """Listen, or on sockets that another process opened.
+
+        Raises :class:`~gateway.errors.SettingsError` if the port cannot be used.
+        """
         self._access = access
+        if inherited:
+            self._tcp.adopt(inherited)
+            self._task = asyncio.create_task(self._tick(), name="rtsp-server")
+            return
         try:
             await self._tcp.start(host, port)
         except OSError as error:

@@ -103,6 +103,8 @@ class WebRtcServer:
         self.listener = IceListener(udp_port, listen, hosts, self.registry)
         self._fanouts = Fanouts(clock, self._on_unsupported)
         self._viewers: dict[str, Viewer] = {}
+        self.id_prefix = ""
+        """Of the ids of all viewers."""
         self.maintained: set[MaintainedSession] = set()
         """Sessions that are not viewers, and are kept and ended with them."""
         self._maintenance: asyncio.Task[None] | None = None
@@ -303,6 +305,7 @@ class WebRtcServer:
             clock=self._clock,
             candidates=self.listener.candidates,
             on_closed=self._on_viewer_closed,
+            id_prefix=self.id_prefix,
         )
         self._viewers[viewer.id] = viewer
         return viewer

@@ -60,8 +60,9 @@ class Viewer:
         clock: Clock,
         candidates: Callable[[], tuple[str, ...]],
         on_closed: Callable[["Viewer"], None],
+        id_prefix: str = "",
     ) -> None:
-        self.id = secrets.token_urlsafe(16)
+        self.id = id_prefix + secrets.token_urlsafe(16)
         self.camera_id = camera_id
         self.client_address = client_address
         self.negotiated: NegotiatedSession | None = None

@@ -4,24 +4,24 @@ Rules:
 
 1. Each transaction has the file alone, from its begin: so no two decide at once.
 2. The clock is a monotonic one, which all processes of a machine share: a host's clock that is set ends no lease.
-3. The file is of one run of the parent process, which removes it before: nothing in it has to survive a crash of the
-   machine, and so nothing waits for the disk.
+3. Nothing in the file is needed after a crash of the machine, and so nothing waits for the disk.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import TextClause, create_engine, delete, event, select
+from sqlalchemy import TextClause, create_engine, delete, event, select, update
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.dialects.sqlite import insert
 
 from gateway.cluster.model import REQUEST_MAX_S
+from gateway.errors import StorageError
 from hls.archive.database_server import DatabaseServer
 from hls.cluster import schema
-from hls.cluster.store import PostgresStore
+from hls.cluster.store import CHANGED, PostgresStore
 
 AWAY = "the file that the workers share cannot be used at present"
 
@@ -45,8 +45,22 @@ class SqliteStore(PostgresStore):
         self._use(engine)
         with self.transaction() as connection:
             schema.tables.create_all(connection)
-            if connection.scalar(select(schema.version.c.version)) is None:
+            done = connection.scalar(select(schema.version.c.version))
+            if done is None:
                 connection.execute(plain_insert(schema.version).values(version=len(schema.MIGRATIONS)))
+        if done not in (None, len(schema.MIGRATIONS)):
+            self.close()
+            raise StorageError("the file that the workers share is of another version of liveedge")
+
+    def begin(self, keys: Mapping[str, str]) -> None:
+        """No process is alive, and these are the keys that the next ones share. Raises ``StorageError``."""
+        with self.transaction() as connection:
+            for table in (schema.node, schema.command, schema.status):
+                connection.execute(delete(table))
+            connection.execute(update(schema.role).values(node_id=None))
+            for name, value in keys.items():
+                written = self.insert(schema.key).values(name=name, value=value)
+                connection.execute(written.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
 
     def at(self, seconds: float) -> str:
         return f"cluster_time({seconds})"
@@ -59,6 +73,22 @@ class SqliteStore(PostgresStore):
         statement += returning + re.sub(r"\b\w+\.", "", columns)
         return super().sql(statement, **moments)
 
+    def cameras_changed(self) -> None:
+        """Have the other workers read the cameras again. Raises ``StorageError``."""
+        with self.transaction() as connection:
+            connection.execute(CHANGED)
+
+    def set_cameras(self, camera_ids: Set[str]) -> None:
+        """These are the cameras, which are kept elsewhere. Raises ``StorageError``."""
+        with self.transaction() as connection:
+            known = set(connection.scalars(select(schema.camera.c.id)))
+            if known == camera_ids:
+                return
+            connection.execute(delete(schema.camera).where(schema.camera.c.id.in_(known - camera_ids)))
+            for camera_id in sorted(camera_ids - known):
+                connection.execute(plain_insert(schema.camera).values(id=camera_id, sites=[], settings={}))
+            connection.execute(CHANGED)
+
     def end_lease(self, node_name: str) -> None:
         """The process of this name has ended: others may take its cameras at once. Raises ``StorageError``."""
         with self.transaction() as connection:
@@ -67,7 +97,7 @@ class SqliteStore(PostgresStore):
     def _connected(self, connection: Any, _: object) -> None:
         connection.isolation_level = None  # SQLAlchemy begins the transactions (rule 1)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA synchronous = NORMAL")
         connection.create_function("cluster_time", 1, self._time)
         for name, choose in (("greatest", max), ("least", min)):
             connection.create_function(name, -1, _of_known(choose), deterministic=True)

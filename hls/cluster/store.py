@@ -214,14 +214,14 @@ class PostgresStore:
         changed = self.insert(schema.camera).values(id=camera_id, **values)
         with self.transaction() as connection:
             connection.execute(changed.on_conflict_do_update(index_elements=[schema.camera.c.id], set_=values))
-            connection.execute(_CHANGED)
+            connection.execute(CHANGED)
             _tell(connection)
 
     def remove_camera(self, camera_id: str) -> None:
         """Remove a camera. Its epoch and its recordings stay."""
         with self.transaction() as connection:
             connection.execute(delete(schema.camera).where(schema.camera.c.id == camera_id))
-            connection.execute(_CHANGED)
+            connection.execute(CHANGED)
             _tell(connection)
 
     # --- keys
@@ -328,7 +328,7 @@ def _tell(connection: Connection) -> None:
         connection.execute(text(f"NOTIFY {CHANNEL}"))
 
 
-_CHANGED = update(schema.version).values(revision=schema.version.c.revision + 1)
+CHANGED = update(schema.version).values(revision=schema.version.c.revision + 1)
 
 _IS_OF_CAMERA = schema.owner.c.camera_id == schema.camera.c.id
 

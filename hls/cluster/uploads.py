@@ -125,7 +125,8 @@ class ClusterUploads:
 
     def absent(self) -> list[AbsentNode]:
         """The nodes that are not alive, by name."""
-        query = self._store.sql(_ABSENT)
+        table = schema.member.c
+        query = self._store.sql(_ABSENT).columns(table.name, table.seen_at, table.has_left)
         with self._store.transaction() as connection:
             return [AbsentNode(*row) for row in connection.execute(query)]
 

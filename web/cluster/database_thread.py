@@ -9,10 +9,13 @@ Rules:
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from gateway.cluster.model import REQUEST_MAX_S
 from gateway.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from hls.cluster.store import PostgresStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,11 +24,8 @@ T = TypeVar("T")
 class DatabaseThread:
     """See the module. Lives on the event loop, except :meth:`open`, which is blocking."""
 
-    def __init__(self, url: str, name: str) -> None:
-        # Here, because a gateway that is alone needs no dialect of PostgreSQL: 3 MB.
-        from hls.cluster.store import PostgresStore
-
-        self.store: PostgresStore = PostgresStore(url)
+    def __init__(self, store: "PostgresStore", name: str) -> None:
+        self.store = store
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     def open(self) -> None:

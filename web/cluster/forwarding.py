@@ -17,6 +17,7 @@ Rules:
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -41,6 +42,9 @@ CHUNK_BYTES = 64 * 1024
 
 ANSWER_MAX_BYTES = 16 * 1024 * 1024
 """Of what is read as a whole: the playlist of a day has 2 MB."""
+
+MESSAGE_MAX_BYTES = 16 * 1024 * 1024
+"""The largest picture; what a client sends is limited by the node that gets it."""
 
 HOP_BY_HOP = frozenset(
     {
@@ -111,11 +115,11 @@ class Forwarding:
         """
         body = request.content if request.body_exists else None
         response: web.StreamResponse | None = None
-        asked = self.ask(node, request.method, request.raw_path, _fields_of(request), body)
+        asked = self.ask(node, request.method, request.raw_path, fields_of(request), body)
         try:
             async with asked as answer:
                 response = web.StreamResponse(status=answer.status, reason=answer.reason)
-                _return_fields(answer, response)
+                return_fields(answer, response)
                 await response.prepare(request)
                 if request.method != hdrs.METH_HEAD:
                     await _copy(answer, response)
@@ -132,7 +136,7 @@ class Forwarding:
 
         Raises :class:`~gateway.errors.NodeAwayError`.
         """
-        fields = {**_fields_of(request), hdrs.ACCEPT_ENCODING: "identity"}
+        fields = {**fields_of(request), hdrs.ACCEPT_ENCODING: "identity"}
         status, body = await self._read(node, request.rel_url.raw_path_qs, fields)
         return body.decode() if status == 200 else None
 
@@ -157,6 +161,34 @@ class Forwarding:
                 self.failed += 1
                 raise NodeAwayError(node.name, _why(node, error)) from None
         return answer.status, body
+
+    async def forward_web_socket(self, request: web.Request, node: Node) -> web.StreamResponse:
+        """Pass the messages of a WebSocket on, both ways, until either side ends it.
+
+        Raises :class:`~gateway.errors.NodeAwayError`.
+        """
+        path, _, query = request.raw_path.partition("?")
+        fields = {name: value for name, value in fields_of(request).items() if not name.lower().startswith("sec-")}
+        async with AsyncExitStack() as stack:
+            try:
+                connecting = self._peers.web_socket(node, path, query, fields, MESSAGE_MAX_BYTES)
+                async with asyncio.timeout(HEAD_S):
+                    there = await stack.enter_async_context(connecting)
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                self.failed += 1
+                raise NodeAwayError(node.name, _why(node, error)) from None
+            here = web.WebSocketResponse(autoping=False, max_msg_size=MESSAGE_MAX_BYTES, compress=False)
+            await here.prepare(request)
+            self.forwarded += 1
+            ways = [asyncio.create_task(_pass_messages(*way)) for way in ((here, there), (there, here))]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.wait(ways)
+                await here.close()
+        return here
 
     @asynccontextmanager
     async def ask(
@@ -193,6 +225,23 @@ class _LostError(Exception):
     """The other node, not the client, ended the exchange."""
 
 
+_WebSocket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+
+
+async def _pass_messages(source: _WebSocket, sink: _WebSocket) -> None:
+    with contextlib.suppress(ConnectionError, RuntimeError):
+        async for message in source:
+            match message.type:
+                case aiohttp.WSMsgType.TEXT:
+                    await sink.send_str(message.data)
+                case aiohttp.WSMsgType.BINARY:
+                    await sink.send_bytes(message.data)
+                case aiohttp.WSMsgType.PING:
+                    await sink.ping(message.data)
+                case aiohttp.WSMsgType.PONG:
+                    await sink.pong(message.data)
+
+
 async def _copy(answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
     chunks = answer.content.iter_chunked(CHUNK_BYTES)
     while True:
@@ -210,8 +259,8 @@ def _named_in_connection(headers: Mapping[str, str]) -> frozenset[str]:
     return frozenset(name.strip().lower() for name in headers.get(hdrs.CONNECTION, "").split(","))
 
 
-def _fields_of(request: web.Request) -> Mapping[str, str]:
-    """Rules 1 and 2."""
+def fields_of(request: web.Request) -> Mapping[str, str]:
+    """The fields of a request that another node gets (rules 1 and 2)."""
     left_out = NOT_SENT | _named_in_connection(request.headers)
     fields = CIMultiDict(
         (name, value)
@@ -225,7 +274,8 @@ def _fields_of(request: web.Request) -> Mapping[str, str]:
     return fields
 
 
-def _return_fields(answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+def return_fields(answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+    """Give an answer the fields of another node's."""
     left_out = NOT_RETURNED | _named_in_connection(answer.headers)
     for name, value in answer.headers.items():
         if name.lower() not in left_out:

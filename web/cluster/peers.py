@@ -10,7 +10,7 @@ Rules:
 
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -84,6 +84,15 @@ class Peers:
             method, url, headers=fields, data=body, timeout=timeout, allow_redirects=False
         ) as answer:
             yield answer
+
+    def web_socket(
+        self, node: Node, path: str, query: str, headers: Mapping[str, str], max_bytes: int
+    ) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
+        """A WebSocket at another node, as :meth:`request`."""
+        url = URL(f"{node.url}{path}" + (f"?{query}" if query else ""), encoded=True)
+        fields = {**headers, NODE_TOKEN: self._tokens.sign("GET", path)}
+        session = self._session = self._session or self._new_session()
+        return session.ws_connect(url, headers=fields, autoping=False, max_msg_size=max_bytes)
 
     def _new_session(self) -> aiohttp.ClientSession:
         context = ssl.create_default_context(cafile=self._ca_file)

@@ -14,8 +14,8 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from gateway.clock import CLOCK_RATE, to_rfc3339
@@ -31,7 +31,11 @@ from web.cluster.settings import ClusterSettings
 from web.cluster.status import AbsentNodeStatus, ClusterStatus, NodeStatus
 
 if TYPE_CHECKING:
+    from hls.cluster.store import PostgresStore
     from hls.cluster.uploads import AbsentNode
+    from web.cluster.news import ClusterNews
+
+    NewStore = Callable[[], PostgresStore]
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +60,12 @@ class Cluster:
     this node began or ended to capture a camera, ``cameras_changed`` after any node changed the cameras.
     """
 
-    def __init__(self, settings: ClusterSettings) -> None:
-        assert settings.cluster_url is not None
-        name = settings.node_name_or_host
-        node = Node(
-            f"{name}#{uuid.uuid4().hex[:12]}",
-            name,
-            (settings.node_url or "").rstrip("/"),
-            frozenset(settings.node_sites),
-            settings.node_weight,
-        )
-        self.coordinator = Coordinator(node)
+    def __init__(
+        self, settings: ClusterSettings, node: Node | None = None, new_store: "NewStore | None" = None, **options: int
+    ) -> None:
+        self.coordinator = Coordinator(node or _node(settings), **options)
+        self.has_own_cameras = True
+        """Whether its database has the cameras: none of the settings."""
         self.has_pictures: Callable[[str], bool] = lambda _: True
         self.owner_changed: Callable[[str], Awaitable[None]] = _nothing
         self.cameras_changed: Callable[[], Awaitable[None]] = _nothing_at_all
@@ -78,14 +77,11 @@ class Cluster:
         self.faults = Faults()
         self.absent: Sequence[AbsentNode] = ()
         """The nodes that are not alive, see :mod:`web.cluster.absent_nodes`."""
-        url = settings.cluster_url.get_secret_value()
-        self._thread = DatabaseThread(url, "cluster")
-        self._lease_thread = DatabaseThread(url, "cluster-lease")
-        self._claim_thread = DatabaseThread(url, "cluster-claims")
-        # Here, as the dialect in DatabaseThread.
-        from web.cluster.news import ClusterNews
-
-        self._news = ClusterNews(url, self._on_news)
+        new_store = new_store or _in_postgres(settings)
+        self._thread = DatabaseThread(new_store(), "cluster")
+        self._lease_thread = DatabaseThread(new_store(), "cluster-lease")
+        self._claim_thread = DatabaseThread(new_store(), "cluster-claims")
+        self._news = _news(settings, self._on_news)
         self.store = self._thread.store
         """For :meth:`call`."""
         self._captured: set[str] = set()
@@ -196,6 +192,9 @@ class Cluster:
         await self.call(save)
         self._wake.set()
 
+    async def share_cameras(self, camera_ids: Collection[str]) -> None:
+        """Tell the other nodes which cameras there are, where the database has none itself."""
+
     # --- life cycle
 
     def start(self) -> None:
@@ -204,7 +203,8 @@ class Cluster:
             asyncio.create_task(self._coordinate(), name="cluster"),
             asyncio.create_task(self._follow(), name="cluster-owners"),
         ]
-        self._news.start()
+        if self._news is not None:
+            self._news.start()
 
     async def drain(self) -> None:
         """Hand all cameras over, and take none. Returns when that is done, after :data:`DRAIN_MAX_S` at most."""
@@ -225,7 +225,8 @@ class Cluster:
 
     async def leave(self) -> None:
         """End the ownership of all cameras: the others may take them at once."""
-        await self._news.close()
+        if self._news is not None:
+            await self._news.close()
         tasks, self._tasks = self._tasks, []
         for task in [*tasks, *self._asking]:
             task.cancel()
@@ -378,8 +379,38 @@ class Cluster:
                     self.faults.add("the changed cameras could not be applied", error)
 
 
+def _node(settings: ClusterSettings) -> Node:
+    name = settings.node_name_or_host
+    return Node(
+        f"{name}#{uuid.uuid4().hex[:12]}",
+        name,
+        (settings.node_url or "").rstrip("/"),
+        frozenset(settings.node_sites),
+        settings.node_weight,
+    )
+
+
+def _in_postgres(settings: ClusterSettings) -> "NewStore":
+    # Here, because a gateway that is alone needs no dialect of PostgreSQL: 3 MB.
+    from hls.cluster.store import PostgresStore
+
+    assert settings.cluster_url is not None
+    url = settings.cluster_url.get_secret_value()
+    return lambda: PostgresStore(url)
+
+
+def _news(settings: ClusterSettings, on_news: Callable[[], None]) -> "ClusterNews | None":
+    if settings.cluster_url is None:
+        return None
+    # Here, as the dialect in _in_postgres.
+    from web.cluster.news import ClusterNews
+
+    return ClusterNews(settings.cluster_url.get_secret_value(), on_news)
+
+
 def _ticks(time: datetime) -> int:
-    return round(time.timestamp() * CLOCK_RATE)
+    # SQLite has no zones.
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * CLOCK_RATE)
 
 
 async def _nothing(_: str) -> None:

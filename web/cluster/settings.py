@@ -1,13 +1,21 @@
 """The settings of a node of a cluster."""
 
+import os
 import socket
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
 from gateway.config.field import Applies, CommaList, OptionalSecret, SettingsGroup, setting
 from gateway.config.messages import contradiction
+
+
+def _cores(value: object) -> object:
+    """``auto`` is the number of cores that this process may use."""
+    if not isinstance(value, str) or value.strip().lower() != "auto":
+        return value
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class ClusterSettings(SettingsGroup):
@@ -61,6 +69,16 @@ class ClusterSettings(SettingsGroup):
         applies=Applies.RESTART,
     )
 
+    workers: Annotated[int, BeforeValidator(_cores)] = setting(
+        1,
+        ge=1,
+        le=64,
+        unit="processes",
+        help="processes that [share](cluster.md#use-all-cores) the cameras and viewers of this gateway; `auto` starts"
+        " one for each core. Each has a WebRTC port of its own, counted up from `WEBRTC_UDP_PORT`",
+        applies=Applies.RESTART,
+    )
+
     @property
     def node_name_or_host(self) -> str:
         """``node_name``, or the name of the host."""
@@ -74,5 +92,13 @@ class ClusterSettings(SettingsGroup):
                 f"{given[0].upper()} describes a node of a cluster, and CLUSTER_URL is not set: set it, or remove"
                 f" {given[0].upper()}",
                 given[0],
+            )
+        if self.workers > 1 and self.cluster_url is not None:
+            raise contradiction(
+                "WORKERS shares the cores of one machine, and CLUSTER_URL several machines: set one of them. For more"
+                " than one node on a machine, run liveedge several times, each with a NODE_NAME, DATA_DIR and ports of"
+                " its own",
+                "workers",
+                "cluster_url",
             )
         return self

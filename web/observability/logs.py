@@ -39,6 +39,15 @@ LIBRARIES = ("aioice", "aiortc", "socketio", "engineio", "libav", "asyncio", "py
 """Libraries whose INFO is shown only with DEBUG."""
 
 
+_worker: int | None = None
+
+
+def name_worker(number: int) -> None:
+    """This process is a worker: each line says which, once :func:`set_up_logging` is called."""
+    global _worker  # noqa: PLW0603  (one log a process)
+    _worker = number
+
+
 def set_up_logging(settings: Settings) -> None:
     """Log as the settings say. May be called again with other settings."""
     handler = RateLimitedHandler()
@@ -66,7 +75,8 @@ class ConsoleFormatter(_UtcTime):
     """``2026-11-23T18:50:00.123Z INFO    gateway.camera: camera door: live``."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        worker = f"[worker {_worker}] " if _worker is not None else ""
+        super().__init__(f"%(asctime)s %(levelname)-7s {worker}%(name)s: %(message)s")
 
 
 class JsonFormatter(JsonLogFormatter, _UtcTime):
@@ -81,7 +91,8 @@ class JsonFormatter(JsonLogFormatter, _UtcTime):
 
     def process_log_record(self, log_data: dict[str, object]) -> dict[str, object]:
         """Write the level in lower case."""
-        return log_data | {"level": str(log_data["level"]).lower()}
+        worker = {"worker": _worker} if _worker is not None else {}
+        return log_data | {"level": str(log_data["level"]).lower()} | worker
 
 
 @dataclass(slots=True)

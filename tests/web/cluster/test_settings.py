@@ -1,5 +1,7 @@
 """The settings of a node: what contradicts a cluster is refused at the start, with the way out."""
 
+import os
+
 import pytest
 
 from gateway.errors import SettingsError
@@ -18,12 +20,22 @@ URL = "postgresql+psycopg://liveedge:Hunter2-secret@192.0.2.1/liveedge"
         ({"cluster_url": URL, "node_name": "a b"}, "(?i)node_name"),
         ({"cluster_url": URL, "node_url": "recorder.example"}, "(?i)node_url"),
         ({"cluster_url": URL, "node_weight": 0}, "(?i)node_weight"),
+        ({"cluster_url": URL, "workers": 2}, "WORKERS .*CLUSTER_URL.*set one of them"),
+        ({"archive_url": "s3://bucket/site/", "workers": 2}, "remove ARCHIVE_URL, or set WORKERS=1"),
+        ({"workers": 0}, "(?i)workers"),
+        ({"workers": 4, "webrtc_udp_port": 65_533}, "WEBRTC_UDP_PORT 65533 leaves no port for each of 4 WORKERS"),
+        ({"workers": 4, "webrtc_udp_port": 7998}, "PORT 8000 is among those .*, 7998 to 8001"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message) as refused:
         load_settings(**settings)
     assert "Hunter2" not in str(refused.value)
+
+
+def test_there_are_as_many_workers_as_cores_where_that_is_wanted() -> None:
+    assert load_settings(workers="auto").workers == len(os.sched_getaffinity(0))
+    assert load_settings().workers == 1
 
 
 def test_a_node_has_the_name_of_its_host_and_any_site() -> None:

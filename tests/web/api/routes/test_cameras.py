@@ -14,7 +14,7 @@ from gateway.errors import SettingsError
 from gateway.session import SessionState
 from tests.support.configured import engines, load, write
 from tests.support.eventually import eventually
-from web.camera_store import CameraStore, _write
+from web.camera_store import CameraStore, write_tables
 from web.gateway import GATEWAY
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -200,9 +200,9 @@ async def test_a_client_that_hangs_up_during_a_change_leaves_it_complete(
     def slow(*arguments: Any) -> None:
         begun.set()
         assert go_on.wait(20)
-        _write(*arguments)
+        write_tables(*arguments)
 
-    monkeypatch.setattr("web.camera_store._write", slow)
+    monkeypatch.setattr("web.camera_store.write_tables", slow)
     table = {"url": "rtsp://127.0.0.1:1/", "start": "on-demand", "record": "never"}
     request = asyncio.create_task(gateway.changes.add("yard", table))
     await asyncio.to_thread(begun.wait, 20)

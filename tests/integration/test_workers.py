@@ -1,0 +1,156 @@
+"""The workers of ``WORKERS`` as one gateway: real processes, one address, fake cameras of the settings."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.eventually import eventually, eventually_sync
+from tests.support.gateway_process import GatewayProcess
+from tests.support.whep_clients import aiortc_peer
+
+pytestmark = pytest.mark.integration
+
+CAMERAS = ("door", "gate", "yard")
+
+TABLES = "".join(f'[cameras.{name}]\nurl = "fake://{name}"\nengine = "fake"\n' for name in CAMERAS)
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    folder: Path = tmp_path_factory.mktemp("workers")
+    (folder / "liveedge.toml").write_text(TABLES)
+    with GatewayProcess(folder, WORKERS=2, START="always", RECORD="always") as process:
+        eventually_sync(lambda: shares(process) == [1, 2], "each worker captures its share")
+        yield process
+
+
+def status(gateway: GatewayProcess) -> dict[str, Any]:
+    found: dict[str, Any] = gateway.json("/api/status")
+    return found
+
+
+def owners(gateway: GatewayProcess) -> dict[str, str]:
+    found: dict[str, str] = status(gateway)["cluster"]["owners"]
+    return found
+
+
+def shares(gateway: GatewayProcess) -> list[int]:
+    """How many cameras each worker captures, if all are live."""
+    whole = status(gateway)
+    names = list(whole["cluster"]["owners"].values())
+    is_live = all(camera["state"] == "live" for camera in whole["cameras"])
+    return sorted(names.count(f"worker-{number}") for number in (1, 2)) if is_live else []
+
+
+def workers(gateway: GatewayProcess) -> dict[str, int]:
+    """The process of each worker, of those that were started last."""
+    return dict(re.findall(r"(worker \d) is process (\d+)", gateway.log()))
+
+
+def request(gateway: GatewayProcess, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
+    """On a connection of its own: any worker may take it."""
+    connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=30)
+    try:
+        connection.request(method, path, body, {"Content-Type": "text/plain" if body else "*/*"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_any_request_gets_any_camera(gateway: GatewayProcess) -> None:
+    for camera in CAMERAS:
+        for _ in range(3):
+            code, body = request(gateway, "GET", f"/snapshot/{camera}.jpg")
+            assert (code, body[:2]) == (200, b"\xff\xd8")
+            code, body = request(gateway, "GET", f"/hls/{camera}/live.m3u8")
+            assert (code, body[:7]) == (200, b"#EXTM3U")
+    answers = [json.loads(request(gateway, "GET", "/api/cameras")[1])["cameras"] for _ in range(4)]
+    assert all({each["state"] for each in cameras} == {"live"} for cameras in answers)
+    metrics = request(gateway, "GET", "/metrics")[1].decode()
+    assert 'liveedge_worker_up{worker="1"} 1.0\nliveedge_worker_up{worker="2"} 1.0' in metrics
+    captured = dict(re.findall(r'liveedge_cluster_owned_cameras{worker="(\d)"} (\d)', metrics))
+    assert sorted(captured.values()) == ["1", "2"]
+
+
+def test_events_and_edits_are_those_of_the_whole_gateway(gateway: GatewayProcess) -> None:
+    made = [gateway.json("/api/events", "POST", {"camera_id": name, "label": "person"})["id"] for name in CAMERAS]
+    for _ in range(3):
+        listed = json.loads(request(gateway, "GET", "/api/events")[1])["events"]
+        assert [each["id"] for each in listed] == made[::-1], "newest first"
+        page = json.loads(request(gateway, "GET", "/api/events?limit=2")[1])
+        rest = json.loads(request(gateway, "GET", f"/api/events?limit=2&cursor={page['next_cursor']}")[1])
+        assert [each["id"] for each in page["events"] + rest["events"]] == made[::-1]
+        assert rest["next_cursor"] is None
+    for event in made:
+        assert request(gateway, "DELETE", f"/api/events/{event}")[0] == 204
+    assert gateway.json("/api/events")["events"] == []
+    gateway.json("/api/cameras", "POST", {"camera_id": "added", "url": "fake://added", "engine": "fake"})
+    eventually_sync(lambda: shares(gateway) == [2, 2], "the worker with fewer cameras takes it")
+    request(gateway, "DELETE", "/api/cameras/added")
+    eventually_sync(lambda: shares(gateway) == [1, 2], "it is removed at all workers")
+
+
+def test_a_session_of_engine_io_that_polls_may_reach_any_worker(gateway: GatewayProcess) -> None:
+    path = "/socket.io/?EIO=4&transport=polling"
+    session = json.loads(request(gateway, "GET", path)[1][1:])["sid"]
+    here = f"{path}&sid={session}"
+    assert request(gateway, "POST", here, "40") == (200, b"OK")
+    assert request(gateway, "GET", here)[1].startswith(b"40")
+    for number in range(8):
+        command = json.dumps(["capture_status_request", {"requesting_client": "me", "camera_id": CAMERAS[number % 3]}])
+        assert request(gateway, "POST", here, f"42{number}{command}") == (200, b"OK")
+        received = b""
+        while f"43{number}".encode() not in received:
+            received = request(gateway, "GET", here)[1]
+        assert b'"state":"live"' in received
+
+
+async def test_viewers_are_where_the_camera_is_captured(gateway: GatewayProcess) -> None:
+    for camera in CAMERAS:
+        async with aiortc_peer(f"{gateway.url}/whep/{camera}") as viewer:
+
+            async def has_pictures(viewer: Any = viewer) -> bool:
+                return bool((await viewer.counts())["pictures"] > 5)
+
+            await eventually(has_pictures, "pictures come")
+            metrics = request(gateway, "GET", "/metrics")[1].decode()
+            assert re.findall(r'liveedge_cluster_relays_received{worker="\d"} (\d)', metrics) == ["0", "0"]
+            assert gateway.camera(camera)["viewers"]["webrtc"] == 1
+        await eventually(lambda camera=camera: "webrtc" not in gateway.camera(camera)["viewers"], "it is ended there")  # type: ignore[misc]
+
+
+def test_the_cameras_of_a_worker_that_is_killed_go_on_and_it_comes_back(gateway: GatewayProcess) -> None:
+    before = workers(gateway)
+    os.kill(int(before["worker 2"]), signal.SIGKILL)
+    eventually_sync(lambda: set(owners(gateway).values()) == {"worker-1"}, "the other takes them over")
+    assert request(gateway, "GET", "/ready")[0] == 200
+    eventually_sync(lambda: len(status(gateway)["cluster"]["nodes"]) == 2, "it is started again", limit_s=120)
+    after = workers(gateway)
+    assert after["worker 1"] == before["worker 1"]
+    assert after["worker 2"] != before["worker 2"]
+    assert "worker 2 ended (by SIGKILL)" in gateway.log()
+    eventually_sync(lambda: status(gateway)["problems"] == [], "no problem is left")
+
+
+def test_sigterm_ends_all_workers_in_order(gateway: GatewayProcess) -> None:
+    processes = workers(gateway)
+    gateway.stop()
+    assert gateway.process is not None
+    assert gateway.process.returncode == 0
+    for process in processes.values():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(process), 0)
+    assert "Traceback" not in gateway.log()
+    for name in ("evidence.key", ".workers/2/evidence.key"):
+        assert (gateway.folder / "data" / name).stat().st_mode & 0o077 == 0
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(gateway.url, timeout=5)

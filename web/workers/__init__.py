@@ -1,0 +1,1 @@
+"""Several processes on one machine that serve as one gateway: ``WORKERS``."""

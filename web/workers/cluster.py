@@ -1,0 +1,85 @@
+"""WorkersCluster: the cluster whose nodes are the workers of this machine. They share a file instead of a database.
+
+Rules:
+
+1. The cameras are those of the settings, which all workers read, and of ``cameras.json`` in ``DATA_DIR``, as with one
+   process. A worker that changes that file reads it before, under a lock, and then the others read it.
+2. The shared file has the ids of all cameras, for the coordinators.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from gateway.errors import StorageError
+from hls.archive.data_dir import FILE_MODE, make_private_dir
+from hls.cluster.sqlite_store import SqliteStore
+from web.cluster.service import Cluster, Tables
+from web.cluster.settings import ClusterSettings
+from web.workers.worker import Worker
+
+ReadTables = Callable[[Path], dict[str, dict[str, Any]]]
+WriteTables = Callable[[Path, Tables], None]
+
+
+class WorkersCluster(Cluster):
+    """See the module. ``read`` and ``write`` are for the file of the cameras."""
+
+    def __init__(self, settings: ClusterSettings, worker: Worker, read: ReadTables, write: WriteTables) -> None:
+        super().__init__(
+            settings, worker.node, lambda: SqliteStore(worker.shared_file, worker.wall_s), workers=worker.count
+        )
+        self.has_own_cameras = False
+        self._file = worker.cameras_file
+        self._read = read
+        self._write = write
+
+    def open(self) -> dict[str, dict[str, Any]]:
+        super().open()
+        return self._read(self._file)
+
+    async def cameras(self) -> dict[str, dict[str, Any]]:
+        return await asyncio.to_thread(self._read, self._file)
+
+    async def save_cameras(self, before: Tables, after: Tables) -> None:
+        def save() -> None:
+            with _locked(self._file):
+                tables = self._read(self._file)
+                for camera_id in before.keys() - after.keys():
+                    tables.pop(camera_id, None)
+                tables |= {key: dict(table) for key, table in after.items() if before.get(key) != table}
+                try:
+                    self._write(self._file, tables)
+                except OSError as error:
+                    why = f"DATA_DIR cannot be written ({error.strerror})"
+                    raise StorageError(f"the change was not made, because {why}") from None
+
+        await asyncio.to_thread(save)
+        await self.call(self._sqlite.cameras_changed)
+        self._wake.set()
+
+    async def share_cameras(self, camera_ids: Collection[str]) -> None:
+        """Tell the other workers which cameras there are (rule 2)."""
+        await self.call(self._sqlite.set_cameras, frozenset(camera_ids))
+        self._wake.set()
+
+    @property
+    def _sqlite(self) -> SqliteStore:
+        assert isinstance(self.store, SqliteStore)
+        return self.store
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time. Blocking."""
+    make_private_dir(path.parent)
+    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
