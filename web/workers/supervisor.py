@@ -41,7 +41,7 @@ log = logging.getLogger("liveedge.workers")
 COMMAND = (sys.executable, "-P", "-m", "web", "serve")
 """``-P``: not from the working directory."""
 
-WAIT_MIN_S, WAIT_MAX_S = 0.25, 30.0
+WAIT_MIN_S, WAIT_MAX_S = 1.0, 30.0
 
 STEADY_S = 60.0
 """A worker that ran for so long is started again at once when it ends."""
