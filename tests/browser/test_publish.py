@@ -33,7 +33,7 @@ async def test_a_browser_publishes_a_camera_and_another_one_watches_it(gateways:
         async def is_live() -> bool:
             return (await text(page)).startswith("Live, ")
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await is_live():
                 await asyncio.sleep(0.05)
         viewer = await browser.new_page()

@@ -45,7 +45,7 @@ async def relay(server: WebRtcServer) -> AsyncIterator[TcpRelay]:
 async def pictures(peer: RTCPeerConnection, count: int) -> None:
     """Wait for decoded frames of a peer."""
     track = peer.getReceivers()[0].track
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         for _ in range(count):
             await track.recv()
 
@@ -100,7 +100,7 @@ async def test_a_viewer_whose_only_connection_is_closed_ends_unless_it_reconnect
     viewer.tick(lost + RECONNECT_MAX_S - 0.1, 0)
     assert viewer.state is ViewerState.CONNECTED
     viewer.tick(lost + RECONNECT_MAX_S + 0.1, 0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await viewer.closed.wait()
     assert viewer.reason == "its connection was closed, and it did not come back"
     assert not camera.viewers
@@ -231,7 +231,7 @@ async def test_a_viewer_that_leaves_during_the_handshake_ends_in_bounded_time(
         viewer.tick(viewer._created_s + CONNECT_TIMEOUT_S - 0.1, 0)
         assert viewer.state is ViewerState.NEW
         viewer.tick(viewer._created_s + CONNECT_TIMEOUT_S + 0.1, 0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await viewer.closed.wait()
     assert viewer.reason == "not connected after 10 s: its DTLS handshake did not end"
     assert len(server.registry) == server.registry.addresses == 0

@@ -217,7 +217,7 @@ async def test_a_server_that_accepts_and_sends_nothing_does_not_delay_closing() 
         gateway = EmsGateway(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         await gateway.messaging.start()
         await accepted.wait()
-        await asyncio.wait_for(gateway.messaging.close(), 2)
+        await asyncio.wait_for(gateway.messaging.close(), 60)
         await gateway.service.close()
         release.set()
 

@@ -166,6 +166,6 @@ def new_peer() -> RTCPeerConnection:
 async def connect(peer: RTCPeerConnection, answer: str) -> None:
     """Take the answer; returns when media can flow."""
     await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while peer.connectionState != "connected":
             await asyncio.sleep(0.01)

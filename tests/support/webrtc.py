@@ -93,7 +93,7 @@ async def join(server: WebRtcServer) -> AsyncIterator[Join]:
             await peer.setLocalDescription(await peer.createOffer())
         viewer = await on.join(camera, peer.localDescription.sdp, client_address="127.0.0.1", request=request)
         await peer.setRemoteDescription(RTCSessionDescription(edit(viewer.answer_sdp), "answer"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await viewer.connected.wait()
             await eventually(lambda: peer.connectionState == "connected", "the peer is connected")
         return peer, viewer
@@ -127,7 +127,7 @@ async def stats_of(page: Page) -> dict[str, dict[str, Any]]:
 
 async def stat(page: Page, kind: str, name: str) -> Any:
     """One of Chromium's statistics, once it exists and is not zero."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (value := (await stats_of(page)).get(kind, {}).get(name)):
             await asyncio.sleep(0.05)
     return value

@@ -49,7 +49,7 @@ async def publish(
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     publisher = whip.publish(camera, await offer_of(peer, sound=sound), client_address="127.0.0.1")
     await peer.setRemoteDescription(RTCSessionDescription(publisher.answer_sdp, "answer"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while peer.connectionState != "connected":
             await asyncio.sleep(0.01)
     return peer, publisher

@@ -101,5 +101,5 @@ async def test_nothing_is_delivered_after_an_interrupt() -> None:
     runner.start()
     engine.done.wait()
     runner.interrupt()
-    await asyncio.wait_for(runner.ended(), 10)
+    await asyncio.wait_for(runner.ended(), 60)
     assert not seen

@@ -99,7 +99,7 @@ class Line:
         return await self.answer()
 
     async def answer(self) -> tuple[int, dict[str, str], str]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (first := await self.reader.readexactly(1)) == b"$":
                 head = await self.reader.readexactly(3)
                 await self.reader.readexactly(int.from_bytes(head[1:], "big"))
@@ -119,14 +119,14 @@ class Line:
 
     async def frame_with_data(self) -> tuple[int, bytes]:
         """The next interleaved frame."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             head = await self.reader.readexactly(4)
             data = await self.reader.readexactly(int.from_bytes(head[2:], "big"))
         assert head[:1] == b"$"
         return head[1], data
 
     async def is_closed(self) -> bool:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await self.reader.read(65536):
                 pass
         return True

@@ -31,7 +31,7 @@ async def test_a_peer_with_another_certificate_is_refused(server: WebRtcServer, 
     )
     viewer = await server.join(camera_with(encode_loop()), sdp, client_address="127.0.0.1")
     await peer.setRemoteDescription(RTCSessionDescription(viewer.answer_sdp, "answer"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await viewer.closed.wait()
     assert viewer.reason == "its DTLS handshake failed"
     assert viewer.stats().packets_sent == 0
@@ -87,7 +87,7 @@ async def test_a_viewer_that_sends_mutated_packets_disturbs_no_other(
                 await asyncio.sleep(0.001)
     track = peer.getReceivers()[0].track
     seen_s = 0.0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while seen_s < 2.5:  # more than was under way before
             picture = await track.recv()
             assert isinstance(picture, VideoFrame)

@@ -24,7 +24,7 @@ from tests.support.webrtc import Cameras, Join, offer
 async def test_an_aiortc_client_decodes_the_picture(camera_with: Cameras, join: Join) -> None:
     peer, viewer = await join(camera_with(encode_loop()))
     track = peer.getReceivers()[0].track
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         frames = [await track.recv() for _ in range(5)]
     assert {(frame.width, frame.height) for frame in frames} == {(320, 180)}  # type: ignore[union-attr]
     assert frames[-1].to_ndarray(format="gray").mean() > 60  # type: ignore[union-attr]
@@ -46,7 +46,7 @@ async def test_a_client_with_a_transport_per_section_answers_the_gateways_checks
     sdp = f"{audio}m=video{video}"
     viewer = await server.join(camera_with(encode_loop()), sdp, client_address="127.0.0.1")
     await peer.setRemoteDescription(RTCSessionDescription(viewer.answer_sdp, "answer"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await viewer.connected.wait()
     (path,) = viewer.agent.paths.values()
     await eventually(lambda: path.unanswered == 0, "the check is answered")
@@ -59,7 +59,7 @@ async def test_the_camera_is_held_while_a_viewer_lives(camera_with: Cameras, joi
     peer, viewer = await join(camera)
     assert camera.viewers == {"webrtc": 1}
     await peer.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await viewer.closed.wait()
     assert camera.viewers == {}
     assert not camera.is_wanted
@@ -107,7 +107,7 @@ async def test_silence_ends_a_viewer_but_not_a_network_that_is_away_for_10_s(
     viewer.tick(heard + 10.0 + 4.0, 0)
     assert viewer.state is ViewerState.CONNECTED
     viewer.tick(heard + CONSENT_TIMEOUT_S + 0.1, 0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await viewer.closed.wait()
     assert viewer.reason == "silent for 15 s"
 
@@ -126,7 +126,7 @@ async def test_a_process_that_was_stopped_loses_no_viewer(
 
     monkeypatch.setattr(viewer, "resume", resume)
     clock.ahead_s = 3 * CONSENT_TIMEOUT_S
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await resumed.wait()
     sent = viewer.stats().packets_sent
     await eventually(lambda: viewer.stats().packets_sent > sent + 5, "the viewer gets packets again")

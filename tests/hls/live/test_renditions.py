@@ -61,7 +61,7 @@ async def test_both_streams_are_variants_that_report_each_other(rtsp_server: Rts
             assert report["URI"] == other
             # A blocking reload with the report's numbers is answered at once.
             directives = f"?_HLS_msn={report['LAST-MSN']}&_HLS_part={report['LAST-PART']}"
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(20):
                 await get(http, f"{base}{'live.m3u8' if other.startswith('..') else other}{directives}")
             part = playlist.segments[-1].parts[0].uri
             async with http.get(base + uri.replace("live.m3u8", "") + part) as answer:

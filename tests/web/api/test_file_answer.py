@@ -148,7 +148,7 @@ async def test_a_client_that_leaves_costs_no_traceback_and_no_descriptor(
                     await loop.sock_connect(peer, (host, port))
                     await loop.sock_sendall(peer, f"GET {url} HTTP/1.1\r\nHost: {host}\r\n{ranges}\r\n".encode())
                     if read:
-                        await asyncio.wait_for(loop.sock_recv(peer, read), 15)
+                        await asyncio.wait_for(loop.sock_recv(peer, read), 60)
                     if is_reset:
                         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     peer.close()

@@ -98,7 +98,7 @@ async def test_a_revoked_connection_gets_the_reason_and_is_closed(tmp_path: Path
         assert (await socket.call("frames_subscribe", camera_id="demo")).get("camera_id") == "demo"
         await socket.seen("demo")
         reload(client)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             told = await socket.ended.get()
             assert told == {"error": "unauthorized", "message": "this token is unknown"}
             await socket.gone.wait()
@@ -120,7 +120,7 @@ async def test_a_connection_is_closed_when_its_jwt_expires(tmp_path: Path) -> No
             await client.app[AUTHENTICATOR].sessions.check()
             assert socket.ended.empty()
             clock.ahead_s = 601 + LEEWAY_S
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 assert (await socket.ended.get())["error"] == "unauthorized"
                 await socket.gone.wait()
 
@@ -132,7 +132,7 @@ async def test_turning_auth_on_closes_connections_without_a_token(tmp_path: Path
         connected(client, REVOKED_TOKEN) as known,
     ):
         reload(client, auth=tables())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert (await socket.ended.get())["error"] == "unauthorized"
             await socket.gone.wait()
         assert "state" in await known.call("capture_status_request", requesting_client="known")
@@ -152,11 +152,11 @@ async def test_only_what_the_token_no_longer_allows_is_closed(tmp_path: Path) ->
             await socket.seen(camera_id)
         gone = next(viewer for viewer in webrtc.viewers.values() if viewer.camera_id == "demo")
         reload(client, auth=tables(["demo2"]))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             told = await socket.ended.get()
         assert (told["camera_id"], told["error"]) == ("demo", "forbidden")
         assert "scope view over camera 'demo'" in told["message"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await gone.closed.wait()
         assert "scope view" in (gone.reason or "")
         assert [viewer.camera_id for viewer in webrtc.viewers.values()] == ["demo2"]

@@ -109,7 +109,7 @@ async def live(nodes: TwoNodes) -> Subscription:
 
 
 async def next_of(queue: Subscription) -> Packet:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return await queue.get()
 
 

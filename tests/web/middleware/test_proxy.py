@@ -94,7 +94,7 @@ async def test_socket_io_is_a_websocket(session: aiohttp.ClientSession, proxy: P
     await client.connect(proxy.url, transports=["websocket"])
     try:
         assert client.transport() == "websocket"
-        assert (await asyncio.wait_for(statuses.get(), 20))["camera_id"] == "demo"
+        assert (await asyncio.wait_for(statuses.get(), 60))["camera_id"] == "demo"
         answer = await client.call("capture_status_request", {"requesting_client": "proxy"}, timeout=20)
         assert answer["is_active"] is True
     finally:

@@ -100,7 +100,7 @@ def talk_of(client: Client, name: str) -> CameraTalk:
 
 
 async def gets_receiver_reports(peer: RTCPeerConnection) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while "remote-inbound-rtp" not in {each.type for each in (await peer.getStats()).values()}:
             await asyncio.sleep(0.05)
 
