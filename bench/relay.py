@@ -10,6 +10,7 @@ the two nodes, frame by frame, is what the relay adds. CPU is that of each proce
 
 import argparse
 import asyncio
+import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -34,6 +35,11 @@ def timed(measured_to: Path) -> tuple[str, ...]:
     return (sys.executable, "-m", "bench.support.timed_gateway", str(measured_to))
 
 
+def _process_of(node: GatewayProcess) -> subprocess.Popen[str]:
+    assert isinstance(node.process, subprocess.Popen)
+    return node.process
+
+
 async def measure(
     nodes: dict[str, GatewayProcess], owner: str, files: dict[str, Path], seconds: float, count: int
 ) -> None:
@@ -42,7 +48,7 @@ async def measure(
         viewers = [await load.join(http, f"{node.url}/whep/{CAMERA}") for node in nodes.values() for _ in range(count)]
         await load.wait_for_media(viewers)
         await asyncio.sleep(SETTLE_S)
-        servers = {name: load.Server(node.process, node.url) for name, node in nodes.items() if node.process}
+        servers = {name: load.Server(_process_of(node), node.url) for name, node in nodes.items()}
         for name, node in nodes.items():
             await take(node, files[name])
         cpu_s = {name: server.cpu_s() for name, server in servers.items()}

@@ -48,6 +48,8 @@ TESTS = Path(__file__).parent
 settings.register_profile("liveedge", deadline=None)
 settings.load_profile("liveedge")
 
+GatewayProcess.may_fork = True
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 TIERS = ("unit", "integration", "browser", "faults")

@@ -1,4 +1,7 @@
-"""The whole gateway in its own process, started by its command line."""
+"""The whole gateway in its own process, started by its command line.
+
+In tests most are forked instead, at the point where the command line begins: see ``tests.support.gateway_forks``.
+"""
 
 import json
 import os
@@ -12,9 +15,12 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, ClassVar, Self
 
 from tests.support.eventually import eventually_sync
+from tests.support.gateway_forks import ForkedProcess, can_fork
+
+PYTHONPATH = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 START_S = 30.0
 """Far more than a start takes, even on a machine that does ten things at a time."""
@@ -33,6 +39,9 @@ os.execv(sys.argv[2], sys.argv[2:])
 class GatewayProcess:
     """``liveedge serve`` with its own environment and folder, on free ports. A context manager."""
 
+    may_fork: ClassVar[bool] = False
+    """Whether it may be forked from a process that has imported it. Not in benchmarks."""
+
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
         self.log_path = folder / "gateway.log"
@@ -46,26 +55,16 @@ class GatewayProcess:
         """A prefix of the command. It must replace itself with the rest, like ``exec``."""
         self.listening: socket.socket | None = None
         """What it listens on instead of a port of its own, as a socket unit of systemd passes it."""
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | ForkedProcess | None = None
 
     def start(self) -> Self:
         """Start it and wait until it prints its address. Close the output of an earlier start."""
         self.close_output()
-        prefix = self.prefix
-        fds: tuple[int, ...] = ()
-        if self.listening is not None:
-            fds = (self.listening.fileno(),)
-            prefix = (*prefix, sys.executable, "-c", PASS_SOCKET, str(fds[0]))
         with self.log_path.open("a") as log:
-            self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "web", "serve"],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                cwd=self.folder,
-                env=self.environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
-                pass_fds=fds,
-            )
+            if self.may_fork and not self.prefix and self.listening is None and can_fork(self.environment):
+                self.process = ForkedProcess(self.folder, self.environment | PYTHONPATH, log)
+            else:
+                self.process = self._popen(log)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line.startswith("liveedge is at "):
@@ -75,6 +74,22 @@ class GatewayProcess:
         # It keeps this port, also after a restart.
         self.environment["PORT"] = self.url.rsplit(":", 1)[1]
         return self
+
+    def _popen(self, log: IO[str]) -> subprocess.Popen[str]:
+        prefix = self.prefix
+        fds: tuple[int, ...] = ()
+        if self.listening is not None:
+            fds = (self.listening.fileno(),)
+            prefix = (*prefix, sys.executable, "-c", PASS_SOCKET, str(fds[0]))
+        return subprocess.Popen(
+            [*prefix, sys.executable, "-m", "web", "serve"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=self.folder,
+            env=self.environment | PYTHONPATH,
+            pass_fds=fds,
+        )
 
     @property
     def pid(self) -> int:
