@@ -27,8 +27,8 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from bench.density import farm
 from bench.support import webrtc_load as load
+from bench.support.rtsp_farm import farm
 from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
 
