@@ -65,6 +65,11 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: Worker |
     admission = Admission(settings, authenticator, http_metrics.requests_refused, http_metrics.record)
     admission.nodes = gateway.routing
     headers = SecurityHeaders(settings)
+    if gateway.redirects is not None:
+        gateway.redirects.sign = authenticator.sign_offer
+        admission.cors.node_origins = gateway.redirects.origins
+        headers.node_origins = gateway.redirects.targets
+        admission.cors.is_signed = authenticator.is_offer_signed
     app = web.Application(middlewares=[admission.middleware], client_max_size=BODY_MAX_BYTES)
     app.on_response_prepare.extend([headers.on_prepare, admission.cors.on_prepare, note_response_started])
     app[AUTHENTICATOR], app[VIEWER_OWNERSHIP] = authenticator, ViewerOwnership()

@@ -63,11 +63,13 @@ from web.cluster.forwarding import Forwarding
 from web.cluster.messaging import in_cluster, request_store
 from web.cluster.peers import Peers
 from web.cluster.recording_lists import AllRecordings
+from web.cluster.redirects import Redirects
 from web.cluster.relay_sender import HANDED_OVER_S, RelayCounters
 from web.cluster.relays import Relays
 from web.cluster.remote_live import RemoteLive
 from web.cluster.routing import Routing
 from web.cluster.service import Cluster
+from web.cluster.settings import ViewersAt
 from web.cluster.storage import with_own_storage
 from web.cluster.tokens import NodeTokens
 from web.descriptors import rtsp_connections_limit
@@ -103,7 +105,8 @@ class Gateway:
         self.relays: Relays | None = None
         self.routing: Routing | None = None
         self.remote_live: RemoteLive | None = None
-        """The five are ``None`` where this gateway is alone."""
+        self.redirects: Redirects | None = None
+        """The six are ``None`` where this gateway is alone."""
         self.relay_counters = RelayCounters()
         if self.cluster is not None:
             name = self.cluster.coordinator.node.name
@@ -158,8 +161,10 @@ class Gateway:
             archive_routing = ArchiveRouting(
                 self.cluster, forwarding, self.cluster_archive.index, self.archive_reader.segments, clock
             )
+            is_enabled = settings.cluster_viewers is ViewersAt.REDIRECT
+            self.redirects = Redirects(self.cluster, forwarding, is_enabled=is_enabled)
             self.remote_live = RemoteLive(self.cluster, forwarding, self.live)
-            self.routing = Routing(self.cluster, forwarding, archive_routing)
+            self.routing = Routing(self.cluster, forwarding, archive_routing, self.redirects)
             if worker is not None:
                 self.routing = WorkersRouting(
                     self.cluster, forwarding, archive_routing, worker, self._viewers_elsewhere

@@ -92,6 +92,10 @@ class ViewerLimits:
         self._places[place] = None
         return place
 
+    def has_room(self, camera_id: str) -> bool:
+        """Whether a camera may have a viewer more without another one that gives way."""
+        return self._counts[f"camera:{camera_id}"] < self.per_camera
+
     def free(self, place: Place) -> None:
         """Count it no more. May be called twice."""
         if place not in self._places:

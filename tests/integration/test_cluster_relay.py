@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 import aiohttp
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from yarl import URL
 
 from gateway.cluster.model import Node
 from gateway.cluster.placement import ranked
@@ -68,7 +69,9 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
             folder: Path = tmp_path_factory.mktemp(name)
             port = free_port()
             url = f"http://127.0.0.1:{port}"
-            made[name] = GatewayProcess(folder, CLUSTER_URL=server.url, NODE_NAME=name, NODE_URL=url, PORT=port)
+            settings = {"CLUSTER_URL": server.url, "NODE_NAME": name, "NODE_URL": url, "PORT": port}
+            settings["CLUSTER_VIEWERS"] = "redirect" if name == "c" else "relay"
+            made[name] = GatewayProcess(folder, **settings)
             stack.enter_context(made[name])
         for camera_id in (TO_VIEWER, TO_OTHER):
             made["a"].json("/api/cameras", "POST", {"camera_id": camera_id, "url": camera.url("/gop1")})
@@ -114,6 +117,28 @@ async def goes_on(watching: Watching) -> None:
         return (await watching.counts())["pictures"] > before + 10
 
     await eventually(grows, "pictures come")
+
+
+async def test_viewers_are_redirected_to_the_owner_where_the_settings_say_so(nodes: Nodes) -> None:
+    """A plain WHEP client follows. A page of another origin may send the signed offer alone, with the origin that its
+    browser then has."""
+    owner, node = nodes.nodes["a"], nodes.nodes["c"]
+    async with aiortc_peer(f"{node.url}/whep/{TO_OTHER}?rendition=main") as viewer:
+        await goes_on(viewer)
+        assert owner.camera(TO_OTHER)["viewers"] == {"webrtc": 1}
+        assert node.camera(TO_OTHER)["state"] == "stopped", "it relays nothing"
+    async with aiohttp.ClientSession() as http:
+        post = http.post(f"{node.url}/whep/{TO_OTHER}?wait=1", data="v=0", allow_redirects=False)
+        async with post as reply:
+            location = URL(reply.headers["Location"], encoded=True)
+            assert (reply.status, str(location.origin()), location.query["wait"]) == (307, owner.url, "1")
+        asked = {"Origin": "null", "Access-Control-Request-Method": "POST"}
+        for url, status in ((location, 204), (location.with_query("wait=1"), 403)):
+            async with http.options(url, headers=asked) as reply:
+                allowed = reply.headers.get("Access-Control-Allow-Origin")
+                assert (reply.status, allowed) == (status, "null" if status == 204 else None)
+        page = node.fetch("/")[1]["Content-Security-Policy"]
+        assert f"connect-src 'self' {' '.join(sorted(each.url for each in nodes.nodes.values()))};" in page
 
 
 async def test_viewers_at_another_node_go_on_when_the_owner_is_killed(nodes: Nodes) -> None:

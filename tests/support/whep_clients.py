@@ -176,6 +176,7 @@ async def aiortc_peer(
     async with aiohttp.ClientSession(headers={"Content-Type": "application/sdp"}) as http:
         async with http.post(endpoint, data=peer.localDescription.sdp) as reply:
             answer, location = await reply.text(), reply.headers.get("Location", "")
+            joined = str(reply.url)
             assert reply.status == 201, answer
         await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
@@ -185,7 +186,7 @@ async def aiortc_peer(
         try:
             yield Watching(counts)
         finally:
-            async with http.delete(urljoin(endpoint, location)) as reply:
+            async with http.delete(urljoin(joined, location)) as reply:
                 assert reply.status == 200
             await peer.close()
             await asyncio.gather(*tasks)

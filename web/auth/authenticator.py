@@ -20,14 +20,14 @@ from collections.abc import Awaitable, Callable, Collection
 from aiohttp import hdrs, web
 
 from gateway.clock import Clock
-from gateway.errors import BadRequestError, ForbiddenError, SettingsError, UnauthorizedError
+from gateway.errors import BadRequestError, ForbiddenError, LiveedgeError, SettingsError, UnauthorizedError
 from web.auth import policy
 from web.auth.camera_marks import CameraMarks
 from web.auth.grant import ANONYMOUS, UNRESTRICTED, Grant, node_grant
 from web.auth.jwt import JwtVerifier
-from web.auth.policy import Rule
+from web.auth.policy import Family, Rule
 from web.auth.rate_limiter import AuthRateLimiter
-from web.auth.requests import RULE, SESSION, credential_note
+from web.auth.requests import RULE, SESSION, credential_note, grant_of
 from web.auth.sessions import NO_CREDENTIAL, AuthSession, AuthSessions, Credential
 from web.auth.signing import UrlSigner
 from web.auth.signing_key import kept_key
@@ -37,6 +37,8 @@ from web.auth.tokens import StaticTokens
 from web.settings import Settings
 
 log = logging.getLogger(__name__)
+
+WHEP = "/whep/{camera}"
 
 NODE_TOKEN = "Liveedge-Node"  # noqa: S105
 """The header field with the token of a node of the cluster (:mod:`web.cluster.tokens`)."""
@@ -170,10 +172,32 @@ class Authenticator:
         if (bearer := _bearer_token(request)) is not None:
             return Credential(bearer) if bearer else NO_CREDENTIAL
         url_token = request.query.get(PARAMETER)
-        is_read = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
-        if url_token is None or rule.family is None or not is_read:
+        is_allowed = request.method in (hdrs.METH_GET, hdrs.METH_HEAD) or rule.family is Family.WHEP
+        if url_token is None or rule.family is None or not is_allowed:
+            return NO_CREDENTIAL
+        if rule.family is Family.WHEP and not self.signer.is_redeemable(url_token):
             return NO_CREDENTIAL
         return Credential(url_token, self._target_of(rule, request))
+
+    def sign_offer(self, request: web.Request, lifetime_s: int) -> str:
+        """A token with which another node takes the offer of a request, for who sent it."""
+        rule = policy.ROUTES[hdrs.METH_POST, WHEP]
+        target = target_of(rule, request.match_info, request.query, self._clock.wall_90k())
+        return self.signer.sign(grant_of(request), target, redeemed_s=lifetime_s).token
+
+    def is_offer_signed(self, request: web.Request) -> bool:
+        """Whether a request with an offer, or its preflight, has a token of :meth:`sign_offer`."""
+        match = request.match_info
+        token = request.query.get(PARAMETER)
+        if token is None or match.http_exception is not None or match.route.resource is None:
+            return False
+        if match.route.resource.canonical != WHEP:
+            return False
+        try:
+            target = self._target_of(policy.ROUTES[hdrs.METH_POST, WHEP], request)
+        except LiveedgeError:
+            return False
+        return self.signer.is_redeemable(token, target)
 
     def _target_of(self, rule: Rule, request: web.Request) -> Target:
         try:

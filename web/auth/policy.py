@@ -47,6 +47,8 @@ class Family(StrEnum):
     EXPORT = "export"
     MJPEG = "mjpeg"
     SNAPSHOT = "snapshot"
+    WHEP = "whep"
+    """Of a POST, which nobody can have signed but a node of a cluster (:mod:`web.cluster.redirects`)."""
 
 
 REFERS: Mapping[Family, frozenset[Family]] = {
@@ -135,6 +137,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/status"): Rule(Scope.VIEW, CameraMatch.ANY),
     ("GET", "/metrics"): Rule(Scope.VIEW, CameraMatch.ALL),
     ("GET", "/api/cluster/cameras/{camera}/relay"): NODES,
+    ("GET", "/api/cluster/cameras/{camera}/room"): NODES,
     ("GET", "/api/cameras"): Rule(Scope.VIEW, CameraMatch.ANY),
     ("GET", "/api/cameras/{camera}"): VIEW,
     ("POST", "/api/discover"): ADMIN,
@@ -149,7 +152,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     # Not a browser's preflight, which is answered earlier: this answer has the credentials of the TURN servers.
     ("OPTIONS", "/whep/{camera}"): VIEW,
     ("GET", "/whep/{camera}"): VIEW,
-    ("POST", "/whep/{camera}"): VIEW,
+    ("POST", "/whep/{camera}"): Rule(Scope.VIEW, family=Family.WHEP),
     ("OPTIONS", "/whep/{camera}/{viewer}"): PUBLIC,
     ("GET", "/api/cameras/{camera}/viewers/{viewer}/clock"): VIEW,
     ("GET", "/api/cameras/{camera}/viewers/{viewer}"): VIEW,

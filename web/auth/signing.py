@@ -65,8 +65,11 @@ class UrlSigner:
         # A player sends its token with every part. A signature that was valid once stays valid.
         self._decode = lru_cache(maxsize=DECODED_MAX)(self._verify_signature)
 
-    def sign(self, grant: Grant, target: Target, lifetime_s: int | None = None) -> SignedUrl:
-        """Make a token for a target. Raises :class:`~gateway.errors.ForbiddenError` if the grant does not allow it."""
+    def sign(self, grant: Grant, target: Target, lifetime_s: int | None = None, redeemed_s: int = 0) -> SignedUrl:
+        """Make a token for a target. That of an offer has to be sent within ``redeemed_s``.
+
+        Raises :class:`~gateway.errors.ForbiddenError` if the grant does not allow it.
+        """
         for camera_id in target.cameras:
             grant.require(target.scope, camera_id)
         expires_at_s = self._now_s() + min(lifetime_s or self.lifetime_s, self.lifetime_s)
@@ -81,7 +84,26 @@ class UrlSigner:
         }
         if mark := self._live_mark(target):
             claims["i"] = mark
+        if target.family is Family.WHEP:
+            # The viewer is changed and ended with the credential itself, by the same owner.
+            claims["r"] = int(self._now_s()) + redeemed_s
+            claims["u"] = grant.subject
+            claims["t"] = grant.may(Scope.TALK, target.camera_id)
         return SignedUrl(jwt.encode(claims, self._key, ALGORITHM), int(expires_at_s))
+
+    def is_redeemable(self, token: str, target: Target | None = None) -> bool:
+        """Whether an offer may be sent with a token now, to a target. What it has opened lasts as long as the grant.
+
+        Without authentication, no other credential is verified: the token says that another node allowed the page.
+        """
+        if len(token) > TOKEN_MAX_CHARS:
+            return False
+        try:
+            claims = self._decode(token)
+            is_for = target is None or _target_of(claims) == target
+            return is_for and self._now_s() < float(claims.get("r", 0))
+        except (PyJWTError, KeyError, TypeError, ValueError):
+            return False
 
     def verify(self, token: str, asked: Target) -> Grant | None:
         """The grant of a token for the target of a request; ``None`` if the token was not signed here.
@@ -116,7 +138,8 @@ class UrlSigner:
                 )
             raise UnauthorizedError("this token was signed for another URL", is_invalid=True)
         span = target.span if target.family is Family.DVR else None
-        return Grant(name, frozenset({target.scope}), target.cameras, expires_at_s, span)
+        scopes = {target.scope, Scope.TALK} if claims.get("t") is True else {target.scope}
+        return Grant(name, frozenset(scopes), target.cameras, expires_at_s, span, str(claims.get("u", "")))
 
     def _live_mark(self, target: Target) -> str:
         """Tells the camera of a target that shows live video from a later one of the same id."""

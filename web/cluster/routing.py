@@ -5,7 +5,8 @@ Rules:
 1. Publishing a camera, and talking to it, is at its owner (:data:`OF_OWNER`). While no node is known to own it, this
    one answers, and says so.
 2. Recordings are answered by the node that has them (:mod:`web.cluster.archive_routing`).
-3. Everything else is answered by the node that is asked.
+3. WebRTC viewers are sent to the owner, if the settings say so (:mod:`web.cluster.redirects`).
+4. Everything else is answered by the node that is asked.
 """
 
 from collections.abc import Awaitable
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from web.cluster.archive_routing import ArchiveRouting, Handler
 from web.cluster.forwarding import Forwarding
+from web.cluster.redirects import Redirects
 from web.cluster.service import Cluster
 
 OF_OWNER = frozenset({"/whip/{camera}", "/whip/{camera}/{publisher}", "/talk/{camera}", "/talk/{camera}/{talker}"})
@@ -23,8 +25,11 @@ OF_OWNER = frozenset({"/whip/{camera}", "/whip/{camera}/{publisher}", "/talk/{ca
 class Routing:
     """See the module. Lives on the event loop."""
 
-    def __init__(self, cluster: Cluster, forwarding: Forwarding, archive: ArchiveRouting) -> None:
+    def __init__(
+        self, cluster: Cluster, forwarding: Forwarding, archive: ArchiveRouting, redirects: Redirects | None = None
+    ) -> None:
         self.forwarding = forwarding
+        self._redirects = redirects
         self._archive = archive
         self._cluster = cluster
 
@@ -39,6 +44,8 @@ class Routing:
             return None
         if resource.canonical in OF_OWNER:
             return self._at_owner(request)
+        if self._redirects is not None and self._redirects.applies(request, resource.canonical):
+            return self._redirects.answer(request, handler)
         return self._archive.answer(request, resource.canonical, handler)
 
     def _at_owner(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:

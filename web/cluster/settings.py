@@ -2,6 +2,7 @@
 
 import os
 import socket
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -16,6 +17,13 @@ def _cores(value: object) -> object:
     if not isinstance(value, str) or value.strip().lower() != "auto":
         return value
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class ViewersAt(StrEnum):
+    """Where a WebRTC viewer of another node's camera gets it."""
+
+    RELAY = "relay"
+    REDIRECT = "redirect"
 
 
 class ClusterSettings(SettingsGroup):
@@ -59,6 +67,13 @@ class ClusterSettings(SettingsGroup):
         unset="the system's",
         example="/etc/liveedge/nodes-ca.pem",
         help="certificates (PEM) that vouch for the other nodes, where their `NODE_URL` begins with `https:`",
+        applies=Applies.RESTART,
+    )
+    cluster_viewers: ViewersAt = setting(
+        ViewersAt.RELAY,
+        help="where a WebRTC viewer gets a camera that another node captures. `relay`: from the node that it asks."
+        " `redirect`: from the other node, at its `NODE_URL`, which clients must reach, see"
+        " [redirected viewers](cluster.md#redirected-viewers)",
         applies=Applies.RESTART,
     )
     node_weight: float = setting(

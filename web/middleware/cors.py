@@ -7,10 +7,13 @@ Rules:
 2. Origins in ``CORS_ORIGINS`` may do what their user may. They get the CORS headers, which let a page read answers.
 3. Public routes are open to every page. Everything below ``/static/`` also gets ``Access-Control-Allow-Origin: *``,
    because other sites load the player from there.
-4. Programs that are not browsers send no origin. They are not restricted.
+4. Pages of the other nodes of a cluster may do what their user may, and so may who sends an offer that another node
+   signed, after a redirect from there: that node has judged the page. Its origin may be ``null`` by then (Fetch §4.4).
+5. Programs that are not browsers send no origin. They are not restricted.
 """
 
 from collections import Counter
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -48,6 +51,10 @@ class Cors:
 
     def __init__(self, settings: Settings, refused: Counter[str]) -> None:
         self._refused = refused
+        self.node_origins: Callable[[], Collection[str]] = tuple
+        """Those of rule 4."""
+        self.is_signed: Callable[[web.Request], bool] = lambda _: False
+        """Whether another node has signed a request."""
         self.reload(settings)
 
     def reload(self, settings: Settings) -> None:
@@ -67,10 +74,10 @@ class Cors:
         if request.path.startswith(STATIC):
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
             return
-        if self._origins:
+        if self._origins or self.node_origins():
             add_vary(response, hdrs.ORIGIN)
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and self._is_allowed(origin):
+        if origin is not None and (self._is_allowed(origin) or self.is_signed(request)):
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED_HEADERS
 
@@ -84,6 +91,8 @@ class Cors:
             origin = _origin_of(headers.get(hdrs.REFERER, "")) or "null"
         if origin is None or self._is_allowed(origin) or _is_same_origin(origin, request.host):
             return
+        if self.is_signed(request):
+            return
         is_change = request.method not in SAFE_METHODS or request.path == SOCKET_IO
         # A link from another site is allowed. With authentication, the request needs a token or a signed URL anyway.
         is_link = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
@@ -94,7 +103,7 @@ class Cors:
             )
 
     def _is_allowed(self, origin: str) -> bool:
-        return "*" in self._origins or origin.lower() in self._origins
+        return "*" in self._origins or origin.lower() in self._origins or origin.lower() in self.node_origins()
 
 
 def add_vary(response: web.StreamResponse, name: str) -> None:

@@ -1,9 +1,13 @@
 """SecurityHeaders: the headers of every answer that restrict what a browser, or a shared cache, does with it."""
 
+from collections.abc import Callable, Collection
+
 from aiohttp import hdrs, web
 
 from web.middleware.cors import STATIC, add_vary
 from web.settings import Settings
+
+CONNECT = "connect-src 'self'"
 
 PAGE_POLICY = "; ".join(
     (
@@ -12,7 +16,7 @@ PAGE_POLICY = "; ".join(
         "style-src 'self'",
         "img-src 'self' blob: data:",
         "media-src 'self' blob:",
-        "connect-src 'self'",
+        CONNECT,
         "worker-src 'self' blob:",
         "manifest-src 'self'",
         "form-action 'none'",
@@ -43,6 +47,8 @@ class SecurityHeaders:
     """See the module."""
 
     def __init__(self, settings: Settings) -> None:
+        self.node_origins: Callable[[], Collection[str]] = tuple
+        """To which the page is redirected: those of the other nodes of a cluster."""
         self.reload(settings)
 
     def reload(self, settings: Settings) -> None:
@@ -57,6 +63,8 @@ class SecurityHeaders:
         is_static = request.path.startswith(STATIC)
         is_page = headers.get(hdrs.CONTENT_TYPE, "").startswith("text/html")
         headers.update(PAGE_HEADERS if is_page else HEADERS)
+        if is_page and (origins := " ".join(sorted(self.node_origins()))):
+            headers["Content-Security-Policy"] = PAGE_POLICY.replace(CONNECT, f"{CONNECT} {origins}")
         headers["Cross-Origin-Resource-Policy"] = "cross-origin" if is_static or self._is_shared else "same-origin"
         if self._has_auth and not is_static:
             # A shared cache would give the answer to the next client, whatever its token (RFC 9111 §3.5).

@@ -6,13 +6,26 @@ from aiohttp import hdrs, web
 
 from gateway.camera_settings import RenditionName
 from gateway.capture.relay_protocol import MEDIA_TYPE
-from gateway.errors import ConflictError
+from gateway.errors import ConflictError, UnavailableError
 from web.api.describe import Parameter, describe
 from web.api.parameters import parse_rendition
 from web.cluster.relay_sender import RelaySender, tune
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
+
+
+@routes.get("/api/cluster/cameras/{camera}/room")
+@describe("cluster", {204: None}, errors=(404, 409, 503))
+async def room(request: web.Request) -> web.Response:
+    """Whether this node captures a camera and takes a WebRTC viewer more of it, for another node alone."""
+    gateway = request.app[GATEWAY]
+    camera = gateway.service.camera(request.match_info["camera"])
+    if gateway.cluster is None or not gateway.cluster.captures(camera.id):
+        raise ConflictError("this node of the cluster does not capture the camera")
+    if not gateway.cluster.is_ready or not gateway.webrtc.limits.has_room(camera.id):
+        raise UnavailableError("this node of the cluster takes no more viewers of the camera")
+    return web.Response(status=204)
 
 
 @routes.get("/api/cluster/cameras/{camera}/relay")

@@ -1,7 +1,7 @@
 // WebRTC. The offer is sent as soon as it is made, without candidates: the gateway is ICE-lite, and learns the addresses of
 // this browser from its connectivity checks. The answer is complete.
 
-import { ApiError, toFailure } from "../core/api.ts";
+import { Api, ApiError, toFailure } from "../core/api.ts";
 import { RtpClock } from "../core/clock.ts";
 import { renditionQuery } from "../core/rendition.ts";
 import type { Viewer, ViewerClock, ViewerRequest } from "../generated/api.ts";
@@ -55,6 +55,8 @@ export class WebRtcTransport implements Transport {
   private peer: RTCPeerConnection | null = null;
   private readonly rtp = new RtpClock();
   private session: Session | null = null;
+  /** The node of a cluster that has the session, where that is another than the one that was asked. */
+  private nodeUrl: string | null = null;
   private clockTimer = 0;
   private degradedTimer = 0;
   private lastFrame = 0;
@@ -163,6 +165,12 @@ export class WebRtcTransport implements Transport {
     }
   }
 
+  /** What answers about the session. */
+  private get api(): Api {
+    const { api } = this.context;
+    return this.nodeUrl === null ? api : new Api(this.nodeUrl, api.token);
+  }
+
   private async offerByWhep(offer: string): Promise<Session> {
     const { api, camera } = this.context;
     this.query = renditionQuery(this.context.rendition(), this.context.tile());
@@ -186,6 +194,10 @@ export class WebRtcTransport implements Transport {
     const servers = parseIceServers(response.headers.get("Link"));
     if (servers.length > 0) iceServersOf.set(api.base, servers);
     const resource = location === null ? null : new URL(location, response.url).href;
+    if (response.redirected) {
+      // To the node of a cluster that captures the camera: all else about this viewer is asked there.
+      this.nodeUrl = response.url.replace(/\/whep\/[^/]*$/, "");
+    }
     return {
       answer: await response.text(),
       resource,
@@ -193,7 +205,7 @@ export class WebRtcTransport implements Transport {
         const path = `/api/cameras/${camera}/viewers/${resource?.split("/").at(-1) ?? ""}`;
         const headers = { "Content-Type": "application/json" };
         const change = wanted ? { method: "PATCH", headers, body: JSON.stringify(wanted) } : {};
-        const reply = await api.fetch(path, { ...change, signal: this.stopping.signal });
+        const reply = await this.api.fetch(path, { ...change, signal: this.stopping.signal });
         return (await reply.json()) as Viewer;
       },
       close: () => {
@@ -248,10 +260,10 @@ export class WebRtcTransport implements Transport {
    * no such route: then the latency is unknown.
    */
   private async updateClock(): Promise<void> {
-    const { api, camera } = this.context;
+    const { camera } = this.context;
     const viewer = this.session?.resource?.split("/").at(-1) ?? "";
     try {
-      const response = await api.fetch(`/api/cameras/${camera}/viewers/${viewer}/clock`, {
+      const response = await this.api.fetch(`/api/cameras/${camera}/viewers/${viewer}/clock`, {
         signal: this.stopping.signal,
       });
       const clock = (await response.json()) as ViewerClock;
