@@ -125,6 +125,8 @@ export class WebRtcTransport implements Transport {
     for (const kind of ["video", "audio"]) peer.addTransceiver(kind, { direction: "recvonly" });
     const stream = new MediaStream();
     peer.ontrack = ({ track, receiver }) => {
+      // A video that plays is never freed.
+      if (this.stopping.signal.aborted) return;
       // Low latency matters more here than smooth playback.
       if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
       stream.addTrack(track);
