@@ -1,13 +1,15 @@
 """The page as an app on a phone: it can be installed, starts without the gateway, and gets notifications."""
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, CDPSession, Page
 
 from tests.support.accessibility import serious_violations
+from tests.support.browser import chromium
 from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import TIMEOUT_MS, cameras
@@ -31,6 +33,13 @@ NOTIFICATIONS = """async () => {
   const found = await (await navigator.serviceWorker.ready).getNotifications();
   return found.map(({ title, body, tag, data }) => ({ title, body, tag, url: data.url }));
 }"""
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """The whole Chromium: its headless shell installs no pages, and shows no notifications."""
+    async with chromium() as found:
+        yield found
 
 
 async def installed(page: Page) -> CDPSession:
