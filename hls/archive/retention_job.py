@@ -24,6 +24,8 @@ from gateway.camera_settings import RenditionName
 from gateway.clock import Clock
 from gateway.errors import LiveedgeError, StorageError
 from hls.archive import upload_table
+from hls.archive.capacity import Fit
+from hls.archive.capacity_measure import DiskLimits, measure_capacity
 from hls.archive.clock_file import load_state, read_clocks, save_state, take_confirmation
 from hls.archive.clock_guard import EARLIEST_90K, ClockGuard, ClockState
 from hls.archive.event_cover import EventCover
@@ -46,6 +48,9 @@ log = logging.getLogger(__name__)
 
 RETENTION_INTERVAL_S = 5.0
 """Twenty cameras of 8 Mbit/s write 100 MB in this time: a tenth of the space that is kept free by default."""
+
+CAPACITY_INTERVAL_S = 60.0
+"""How often is measured what fits: a sum over the index of a week."""
 
 SAVE_INTERVAL_S = 60.0
 """How often the state of the clocks is saved, while it is nothing but time that passes."""
@@ -92,6 +97,9 @@ class RetentionJob:
         """Segments deleted, by stream and reason."""
         self.disk_space: DiskSpace | None = None
         """The last measurement; ``None`` if the disk is gone. It becomes old while the disk hangs."""
+        self.capacity: Mapping[str, Fit] = {}
+        """How many days of recordings fit, by camera, as it was measured last."""
+        self._capacity_at_s = float("-inf")
         self.error: str | None = None
         """Why there is less free space than there should be."""
         self.on_deleting: list[Callable[[Sequence[tuple[Segment, str]]], Awaitable[None]]] = []
@@ -118,6 +126,16 @@ class RetentionJob:
         self._useless_passes = 0
         self._useless_until_s = float("-inf")
 
+    async def _measure_capacity(self) -> Mapping[str, Fit]:
+        """How many days fit, by camera; none while the clock cannot be trusted. Raises ``StorageError``."""
+        now_90k = self.clock_guard.age_now_90k if self.clock_guard is not None else None
+        if now_90k is None:
+            return {}
+        # With an object storage the disk is a cache: it limits nothing.
+        free = None if self.disk_space is None or self._local_copies else self.disk_space.free_bytes
+        limits = DiskLimits(free, self._min_free_bytes, self._max_bytes)
+        return await measure_capacity(self._index, now_90k, limits, self._limits())
+
     @contextlib.contextmanager
     def pin(self, segment: Segment) -> Iterator[None]:
         """Keep a segment's file while it is being read."""
@@ -140,6 +158,9 @@ class RetentionJob:
             try:
                 while await self.run_once():
                     pass
+                if self._clock.monotonic() - self._capacity_at_s >= CAPACITY_INTERVAL_S:
+                    self._capacity_at_s = self._clock.monotonic()
+                    self.capacity = await self._measure_capacity()
             except (LiveedgeError, OSError) as error:
                 log.warning("archive: retention failed: %s", error)
                 self.error = f"retention failed: {error}"

@@ -272,6 +272,18 @@ class SegmentQueries(Database):
             for camera_id, name, segments, size, protected, oldest_90k in rows
         ]
 
+    def written_since(self, since_90k: int) -> dict[str, tuple[int, int]]:
+        """Bytes of the segments of each camera that begin at or after this wall clock, and when the first one does."""
+        table = schema.segment.c
+        query = (
+            select(table.camera_id, func.sum(table.size), func.min(table.start_90k))
+            .where(LISTED, table.start_90k >= since_90k)
+            .group_by(table.camera_id)
+        )
+        with self.transaction() as connection:
+            rows = connection.execute(query).all()
+        return {camera_id: (int(size), first_90k) for camera_id, size, first_90k in rows}
+
 
 def is_named(camera_id: str, name: str) -> Any:
     return and_(schema.segment.c.camera_id == camera_id, schema.segment.c.name == name)

@@ -27,6 +27,7 @@ from gateway.rendition import Rendition
 from gateway.service import CaptureService
 from gateway.session import SessionState
 from hls.archive import activity_table
+from hls.archive.capacity import Fit
 from hls.archive.data_dir import DataDirLock, check_data_dir, close_to_others, lock_data_dir, unlock_data_dir
 from hls.archive.event_cover import DEFAULT_ROLLS, Rolls
 from hls.archive.event_gate import Span
@@ -278,7 +279,10 @@ class Archive:
         for camera_id in dict.fromkeys(stream.camera_id for stream in statuses):
             main = statuses.get(RecordedStream(camera_id), RecorderStatus())
             sub = statuses.get(RecordedStream(camera_id, RenditionName.SUB))
-            cameras[camera_id] = CameraRecordingStatus(**dict(main), sub=sub)
+            fit = self.retention_job.capacity.get(camera_id, Fit(None, None))
+            cameras[camera_id] = CameraRecordingStatus(
+                **(dict(main) | {"bytes_per_day": fit.bytes_per_day, "days_that_fit": fit.days, "sub": sub})
+            )
         return cameras
 
     def streams(self) -> Iterator[tuple[RecordedStream, RecorderStatus]]:

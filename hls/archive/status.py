@@ -54,6 +54,14 @@ class RecorderStatus(BaseModel):
 class CameraRecordingStatus(RecorderStatus):
     """The state of the recording of one camera: that of its main stream, and beside it that of its sub stream."""
 
+    bytes_per_day: int | None = Field(
+        default=None, description="what both streams write in a day, measured over a week at most; null: too little yet"
+    )
+    days_that_fit: float | None = Field(
+        default=None,
+        description="how many days of this camera's recordings fit, with all limits of retention and the other cameras;"
+        " null: unknown, or nothing limits them",
+    )
     sub: RecorderStatus | None = Field(
         default=None, description="the recording of the sub stream; null where that is not recorded"
     )
