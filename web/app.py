@@ -17,6 +17,7 @@ from gateway.errors import SettingsError
 from web.api.routes import add_routes
 from web.api.shared_answers import SHARED_ANSWERS, SharedAnswers
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
+from web.auth.issued import IssuedAccess
 from web.auth.revocation import note_response_started
 from web.auth.rtsp_access import RtspAccess
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP, ViewerOwnership
@@ -49,6 +50,11 @@ COLLECT_AFTER_OBJECTS = 10_000
 each second, which visited all packets of their live windows and stopped the event loop for 2 ms. It found nothing:
 packets are freed by their reference counts. So much more garbage in cycles is a few megabytes."""
 
+IN_CLUSTER = (
+    "in a cluster, tokens and links cannot be made or revoked over the API: another node would not know; use"
+    " [auth.tokens] in the settings of every node, JWTs, or sign-in"
+)
+
 SWITCH_INTERVAL_S = 0.0005
 """How long a worker thread may keep the interpreter's lock while the event loop waits for it. The loop gives it away
 with each ``sendmsg``, and so may wait once for each viewer of a frame. With the default of 5 ms, the threads that write
@@ -59,7 +65,9 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: Worker |
     """The gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
     gateway = Gateway(settings, clock, worker)
     signing_key = gateway.cluster.keys[KeyName.URLS] if gateway.cluster is not None else None
-    authenticator = Authenticator(settings, clock, gateway.service.cameras, signing_key)
+    issued = IssuedAccess(gateway.archive.index, clock, IN_CLUSTER if gateway.cluster is not None else None)
+    gateway.archive.index_sync.on_repaired.append(issued.index_repaired)
+    authenticator = Authenticator(settings, clock, gateway.service.cameras, signing_key, issued)
     authenticator.verify_node = gateway.node_tokens.verify if gateway.node_tokens is not None else None
     http_metrics = HttpMetrics()
     admission = Admission(settings, authenticator, http_metrics.requests_refused, http_metrics.record)
@@ -97,6 +105,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
         app[METRICS].lag.start()
         app[AUTHENTICATOR].start()
         await gateway.start()
+        await app[AUTHENTICATOR].issued.start()
         await app[WEBHOOKS].start()
         await app[PUSH].start()
         await app[MQTT].start()
@@ -107,6 +116,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
         await app[MQTT].close()
         await app[PUSH].close()
         await app[WEBHOOKS].close()
+        await app[AUTHENTICATOR].issued.close()
         await gateway.close()
         await app[AUTHENTICATOR].close()
         await app[METRICS].lag.close()

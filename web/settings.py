@@ -202,6 +202,7 @@ PREFIXES = (
     "liveedge_",
     "mqtt_",
     "node_",
+    "oidc_",
     "push_",
     "rtsp_",
     "socketio_",

@@ -38,7 +38,7 @@ from sqlalchemy.exc import (
 
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError, StorageError, redact
-from hls.archive import event_schema, evidence_schema, migrations, schema
+from hls.archive import event_schema, migrations, salvage, schema
 from hls.archive.database_server import DatabaseServer
 from hls.archive.event_cover import DEFAULT_ROLLS, Rolls
 
@@ -98,7 +98,7 @@ class Database:
         self._server = DatabaseServer()
         self._salvaged: Set[tuple[str, str]] = frozenset()
         self._salvaged_events: list[tuple[Any, ...]] = []
-        self._salvaged_evidence: evidence_schema.Rows = {}
+        self._salvaged_rows: salvage.Rows = {}
 
     @property
     def is_open(self) -> bool:
@@ -148,7 +148,7 @@ class Database:
                 if self._path is None or isinstance(error, OperationalError):
                     raise
                 self._salvaged_events = event_schema.read_events(self._path)
-                self._salvaged_evidence = evidence_schema.read_evidence(self._path)
+                self._salvaged_rows = salvage.read_rows(self._path)
                 self._salvaged = _set_aside(self._path, self._clock.wall_90k() // 90)
                 self._prepare(engine, check_all)
         except SQLAlchemyError as error:
@@ -220,8 +220,8 @@ class Database:
             self._is_new = migrations.migrate(connection)
             rows, self._salvaged_events = self._salvaged_events, []
             event_schema.restore_events(connection, rows)
-            evidence, self._salvaged_evidence = self._salvaged_evidence, {}
-            evidence_schema.restore_evidence(connection, evidence)
+            others, self._salvaged_rows = self._salvaged_rows, {}
+            salvage.restore_rows(connection, others)
 
     def is_in_place(self) -> bool:
         """Whether the opened file is still at its path, and begins as a database does. Costs microseconds."""

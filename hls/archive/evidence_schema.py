@@ -7,13 +7,6 @@ Like events, and unlike the rows of segments, these can be rebuilt from nothing 
 file as far as it can be read. Times are as in :mod:`hls.archive.schema`.
 """
 
-import contextlib
-import logging
-import sqlite3
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -27,8 +20,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-
-log = logging.getLogger(__name__)
 
 evidence_tables = MetaData()
 
@@ -82,38 +73,6 @@ export_job = Table(
 )
 
 
-Rows = Mapping[str, list[tuple[Any, ...]]]
-"""Rows of tables, by the table's name."""
-
-
 def create_evidence_tables(connection: Connection) -> None:
     """Make the tables."""
     evidence_tables.create_all(connection)
-
-
-def read_evidence(damaged: Path) -> Rows:
-    """The rows in a damaged SQLite file, as far as they can be read."""
-    found: dict[str, list[tuple[Any, ...]]] = {}
-    for table in evidence_tables.sorted_tables:
-        rows = found[table.name] = []
-        try:
-            with contextlib.closing(sqlite3.connect(f"{damaged.resolve().as_uri()}?mode=ro", uri=True)) as source:
-                if source.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table.name,)).fetchone():
-                    rows.extend(source.execute(f"SELECT {_names(table)} FROM {table.name}"))  # noqa: S608
-        except sqlite3.Error as error:
-            log.warning("%s: not all rows of %s could be read: %s", damaged, table.name, error)
-    return found
-
-
-def restore_evidence(connection: Connection, found: Rows) -> None:
-    """Put the rows of :func:`read_evidence` into a new file."""
-    for table in evidence_tables.sorted_tables:
-        if rows := found.get(table.name):
-            marks = ", ".join("?" * len(table.columns))
-            statement = f"INSERT OR IGNORE INTO {table.name} ({_names(table)}) VALUES ({marks})"  # noqa: S608
-            connection.exec_driver_sql(statement, rows)
-            log.warning("%d rows of %s were saved from the damaged index", len(rows), table.name)
-
-
-def _names(table: Table) -> str:
-    return ", ".join(column.name for column in table.columns)

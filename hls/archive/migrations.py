@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, insert, inspect, select, text, update
 
 from gateway.errors import SettingsError
+from hls.archive.access_schema import create_access_tables
 from hls.archive.event_cover import DEFAULT_ROLLS, fill_cover
 from hls.archive.event_schema import add_protecting_index, create_event_tables
 from hls.archive.evidence_schema import create_evidence_tables
@@ -94,6 +95,7 @@ MIGRATIONS: Sequence[Callable[[Connection], None]] = (
     _add_activity,
     _add_uploads,
     _add_evidence,
+    create_access_tables,
 )
 """The n-th migrates version n - 1 to version n."""
 

@@ -200,6 +200,7 @@ async def path_values(http: aiohttp.ClientSession, offer: str) -> dict[str, str]
         "file": "player.js",
         "webhook": "home",
         "wall": "gates",
+        "id": "nothing",
         "export": "nobody",
         "name": re.findall(r'PRELOAD-HINT:TYPE=PART,URI="([^"]+)"', playlist)[-1],
     }

@@ -322,6 +322,7 @@ class Access(BaseModel):
     scopes: list[Scope]
     cameras: list[str] | None
     expires: Time | None
+    signed_in: bool = Field(description="whether a sign-in gave the credentials, which `POST /auth/logout` ends")
 
 
 class SignRequest(BaseModel):
@@ -333,6 +334,9 @@ class SignRequest(BaseModel):
         min_length=1, max_length=2048, pattern=r"^/[^/\\]", description="path of this gateway, with its query"
     )
     expires_s: int | None = Field(default=None, ge=1, description="seconds that the URL is valid")
+    name: str | None = Field(
+        default=None, min_length=1, max_length=100, description="what people call it in the list of links"
+    )
 
 
 class SignedUrl(BaseModel):
@@ -341,6 +345,7 @@ class SignedUrl(BaseModel):
     url: str
     token: str | None = None
     expires: Time | None = None
+    id: str | None = Field(default=None, description="by which it can be revoked")
 
 
 class ViewerRequest(BaseModel):

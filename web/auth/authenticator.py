@@ -9,7 +9,9 @@ Rules:
 3. A route that is not in the access table (:mod:`web.auth.policy`) is refused.
 4. While an address has sent too many wrong tokens (:mod:`web.auth.rate_limiter`), only what is signed is accepted from
    there: JWTs and signed URLs, which nobody can guess.
-5. What a credential opened is closed when the credential ends (:mod:`web.auth.sessions`).
+5. Of people who signed in (:mod:`web.auth.oidc`), a cookie is the credential, where a request has no other. Requests
+   that pages of other origins caused have none (:mod:`web.auth.session_cookie`).
+6. What a credential opened is closed when the credential ends (:mod:`web.auth.sessions`).
 """
 
 import ipaddress
@@ -24,10 +26,14 @@ from gateway.errors import BadRequestError, ForbiddenError, LiveedgeError, Setti
 from web.auth import policy
 from web.auth.camera_marks import CameraMarks
 from web.auth.grant import ANONYMOUS, UNRESTRICTED, Grant, node_grant
+from web.auth.issued import IssuedAccess
 from web.auth.jwt import JwtVerifier
+from web.auth.known_tokens import KnownTokens
+from web.auth.oidc import Oidc
 from web.auth.policy import Family, Rule
 from web.auth.rate_limiter import AuthRateLimiter
 from web.auth.requests import RULE, SESSION, credential_note, grant_of
+from web.auth.session_cookie import session_secret
 from web.auth.sessions import NO_CREDENTIAL, AuthSession, AuthSessions, Credential
 from web.auth.signing import UrlSigner
 from web.auth.signing_key import kept_key
@@ -48,22 +54,34 @@ class Authenticator:
     """See the module. Raises :class:`~gateway.errors.SettingsError`.
 
     ``cameras`` are those that exist now. ``signing_key`` is the one that signs URLs where ``AUTH_SIGNING_KEY`` is not
-    set; without it, one is made.
+    set; without it, one is made. ``issued`` are the tokens and links of the API; without it there are none.
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock, cameras: Collection[str] = (), signing_key: str | None = None
+        self,
+        settings: Settings,
+        clock: Clock,
+        cameras: Collection[str] = (),
+        signing_key: str | None = None,
+        issued: IssuedAccess | None = None,
     ) -> None:
         self._clock = clock
         self._host = settings.host
         self._data_dir = settings.data_dir
         self._kept_key = signing_key
+        self.issued = issued or IssuedAccess(None, clock)
+        self.oidc: Oidc | None = None
+        """``None`` where people cannot sign in."""
+        if settings.oidc_issuer is not None:
+            self.oidc = Oidc(settings, clock, lambda: self.signer.key)
+        self._used_90k: dict[str, int] = {}
         self.verify_node: Callable[[str, str, str], str] | None = None
         """Returns the name of the node that sent a token for a method and a path, or raises ``UnauthorizedError``."""
         self._marks = CameraMarks(settings.data_dir, cameras, is_kept=settings.has_auth)
         self.rate_limiter = AuthRateLimiter(clock)
         self._apply(settings)
         self.sessions = AuthSessions(self._verify, clock)
+        self.issued.on_revoked = self.sessions.tokens_changed
         if settings.auth_disabled and not is_loopback(settings.host):
             log.warning(
                 "AUTH_DISABLED: every client that can reach %s may watch and change every camera", settings.host
@@ -98,18 +116,25 @@ class Authenticator:
                 " could do what the other allows"
             )
         jwt = JwtVerifier(settings, self._clock)
-        tokens = StaticTokens(settings)
+        tokens = KnownTokens(StaticTokens(settings), self.issued.tokens, self._used_90k, self._clock)
         self.is_enabled, self.tokens, self.jwt = is_enabled, tokens, jwt
         if is_enabled and settings.auth_signing_key is None and self._kept_key is None:
             self._kept_key = kept_key(self._data_dir)
         self.signer = UrlSigner(
-            settings, tokens, self._clock, self._kept_key or secrets.token_urlsafe(32), self._marks.of
+            settings,
+            tokens,
+            self._clock,
+            self._kept_key or secrets.token_urlsafe(32),
+            self._marks.of,
+            self.issued.links.is_revoked,
         )
 
     async def close(self) -> None:
         """Stop the checks of credentials, and cancel a fetch of the issuer's keys."""
         await self.sessions.close()
         await self.jwt.close()
+        if self.oidc is not None:
+            await self.oidc.close()
 
     async def authenticate(self, token: object, address: str) -> AuthSession:
         """Verify a bearer token from a client address. While authentication is off, every client is accepted.
@@ -119,12 +144,15 @@ class Authenticator:
         return await self._open(Credential(token if isinstance(token, str) and token else None), address)
 
     async def authenticate_socket(self, request: web.Request, auth: object) -> SocketAccess:
-        """Authenticate a Socket.IO client by its ``auth``, or else by the Authorization header of its request."""
+        """Authenticate a Socket.IO client by its ``auth``, or else by the headers of its request."""
         token = auth.get("token") if isinstance(auth, dict) else None
         if token is None:
             token = _bearer_token(request)
         address = request.remote or ""
-        session = await self.authenticate(token, address)
+        if token is None and (secret := self._session_secret(request)) is not None:
+            session = await self._open(Credential(secret, is_cookie=True), address)
+        else:
+            session = await self.authenticate(token, address)
         credential_note(request).lacks_credential = False
         return SocketAccess.of(session, address)
 
@@ -171,12 +199,14 @@ class Authenticator:
     def _credential_of(self, request: web.Request, rule: Rule) -> Credential:
         if (bearer := _bearer_token(request)) is not None:
             return Credential(bearer) if bearer else NO_CREDENTIAL
+        cookie = self._session_secret(request)
+        other = NO_CREDENTIAL if cookie is None else Credential(cookie, is_cookie=True)
         url_token = request.query.get(PARAMETER)
         is_allowed = request.method in (hdrs.METH_GET, hdrs.METH_HEAD) or rule.family is Family.WHEP
         if url_token is None or rule.family is None or not is_allowed:
-            return NO_CREDENTIAL
+            return other
         if rule.family is Family.WHEP and not self.signer.is_redeemable(url_token):
-            return NO_CREDENTIAL
+            return other
         return Credential(url_token, self._target_of(rule, request))
 
     def sign_offer(self, request: web.Request, lifetime_s: int) -> str:
@@ -199,6 +229,9 @@ class Authenticator:
             return False
         return self.signer.is_redeemable(token, target)
 
+    def _session_secret(self, request: web.Request) -> str | None:
+        return None if self.oidc is None else session_secret(request)
+
     def _target_of(self, rule: Rule, request: web.Request) -> Target:
         try:
             return target_of(rule, request.match_info, request.query, self._clock.wall_90k())
@@ -207,6 +240,10 @@ class Authenticator:
             raise UnauthorizedError(str(error), is_invalid=True) from None
 
     async def _open(self, credential: Credential, address: str) -> AuthSession:
+        if self.oidc is not None and credential.is_cookie and credential.token is not None:
+            session = await self.sessions.open(credential)
+            self.oidc.sessions.touch(credential.token)
+            return session
         if self.is_enabled and credential.token is not None:
             await self._require_turn(credential, credential.token, address)
         try:
@@ -234,6 +271,11 @@ class Authenticator:
             raise UnauthorizedError(
                 "this needs a token: as Authorization: Bearer over HTTP, as auth.token over Socket.IO"
             )
+        if credential.is_cookie:
+            signed_in = self.oidc.sessions.find(credential.token) if self.oidc is not None else None
+            if signed_in is None:
+                raise UnauthorizedError("your sign-in has ended; sign in again", is_invalid=True)
+            return signed_in.grant
         if credential.target is not None:
             grant = self.signer.verify(credential.token, credential.target)
             if grant is None:
@@ -241,7 +283,7 @@ class Authenticator:
             return grant
         grant = self.tokens.find(credential.token) or await self.jwt.verify(credential.token)
         if grant is None:
-            raise _WrongTokenError("this token is unknown", is_invalid=True)
+            raise _WrongTokenError("this token is unknown, or was revoked", is_invalid=True)
         return grant
 
 

@@ -9,6 +9,10 @@ JWT_NAME = "jwt"
 """Grants of JWTs have names that begin so. They cannot be revoked one by one: no list of them is kept."""
 
 
+USER_NAME = "user"
+"""Grants of people who signed in have names that begin so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """The recording in [``start_90k``, ``end_90k``); without an end, it goes on into live."""

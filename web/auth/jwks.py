@@ -39,13 +39,14 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Jwks:
-    """See the module. Raises :class:`~gateway.errors.SettingsError` for a URL without TLS."""
+    """See the module. ``setting`` names it in messages. Raises ``SettingsError`` for a URL without TLS."""
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, url: str, clock: Clock, setting: str = "AUTH_JWKS_URL") -> None:
+        self._setting = setting
         parts = urlsplit(url)
         if parts.scheme != "https" and parts.hostname not in LOOPBACK:
             raise SettingsError(
-                "AUTH_JWKS_URL: without TLS, anybody on the network could replace the keys; use an https:// URL"
+                f"{setting}: without TLS, anybody on the network could replace the keys; use an https:// URL"
             )
         self._url = url
         self._clock = clock
@@ -113,7 +114,7 @@ class Jwks:
                         raise ValueError(f"more than {ANSWER_MAX_BYTES} bytes")
             keys = _read(json.loads(body))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
-            log.warning("AUTH_JWKS_URL: the keys cannot be fetched: %s", redact(f"{type(error).__name__}: {error}"))
+            log.warning("%s: the keys cannot be fetched: %s", self._setting, redact(f"{type(error).__name__}: {error}"))
             return
         self._keys = keys
         self._fetched_at_s = self._clock.monotonic()

@@ -23,6 +23,12 @@ def grant_of(request: web.Request) -> Grant:
     return session.grant if session is not None else UNRESTRICTED
 
 
+def is_signed_in(request: web.Request) -> bool:
+    """Whether the sender signed in, and has no token."""
+    session = request.get(SESSION)
+    return session is not None and session.credential.is_cookie
+
+
 def may_view(request: web.Request, camera_id: str) -> bool:
     """Whether the answer may contain a camera."""
     return grant_of(request).may(Scope.VIEW, camera_id)

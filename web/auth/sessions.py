@@ -41,10 +41,14 @@ VERIFY_INTERVAL_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A bearer token; or the token of a signed URL, with the ``target`` of the request; or nothing."""
+    """A bearer token; or the token of a signed URL, with the ``target`` of the request; or nothing.
+
+    ``is_cookie``: the token is the secret of a sign-in (:mod:`web.auth.sign_in_sessions`).
+    """
 
     token: str | None = field(default=None, repr=False)
     target: Target | None = None
+    is_cookie: bool = False
 
 
 NO_CREDENTIAL = Credential()

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from gateway.access import Scope
-from gateway.config.field import Applies, SettingsGroup, setting
+from gateway.config.field import Applies, setting
+from web.auth.oidc_settings import OidcSettings
 
 TOKEN_MIN_CHARS = 16
 """Shorter tokens can be guessed, however slowly."""
@@ -42,7 +43,7 @@ class AuthTables(BaseModel):
     tokens: dict[str, TokenTable] = Field(default_factory=dict)
 
 
-class AuthSettings(SettingsGroup):
+class AuthSettings(OidcSettings):
     """Who may use the gateway."""
 
     title: ClassVar[str] = "Authentication"
@@ -103,7 +104,9 @@ class AuthSettings(SettingsGroup):
     @property
     def has_auth(self) -> bool:
         """Whether any credential is configured."""
-        return bool(self.auth_token or self.auth.tokens or self.auth_jwt_secret or self.auth_jwks_url)
+        return bool(
+            self.auth_token or self.auth.tokens or self.auth_jwt_secret or self.auth_jwks_url or self.oidc_issuer
+        )
 
     def shared_secrets(self) -> tuple[str, str] | None:
         """The names of two secrets that are the same; ``None`` if each is another."""
@@ -111,6 +114,7 @@ class AuthSettings(SettingsGroup):
             "AUTH_TOKEN": self.auth_token,
             "AUTH_JWT_SECRET": self.auth_jwt_secret,
             "AUTH_SIGNING_KEY": self.auth_signing_key,
+            "OIDC_CLIENT_SECRET": self.oidc_client_secret,
             **{f"auth.tokens.{name}": table.token for name, table in self.auth.tokens.items()},
         }
         digests = {

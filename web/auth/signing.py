@@ -3,8 +3,9 @@
 The token is a JWT that the gateway signs with a key of its own. It only reads, and it says what: the family of routes,
 the camera, the file, the span of time, the query (:class:`~web.auth.target.Target`). It opens that, or for a playlist
 that and what the playlist refers to. It expires no later than the grant that it was made with. It ends with the
-credential that it was made with: when a static token is removed or replaced, and for JWTs when the settings that verify
-them change. One that shows live video ends with its camera (:mod:`web.auth.camera_marks`).
+credential that it was made with: when a static token is removed or replaced, and for JWTs and people who signed in when
+the settings that verify them change. One that shows live video ends with its camera (:mod:`web.auth.camera_marks`). And
+one ends alone when its id is revoked (:mod:`web.auth.issued_links`).
 """
 
 import hmac
@@ -19,11 +20,12 @@ from jwt.exceptions import PyJWTError
 from gateway.access import Scope
 from gateway.clock import Clock
 from gateway.errors import ForbiddenError, UnauthorizedError
-from web.auth.grant import JWT_NAME, ExpiredError, Grant, Span
+from web.auth.grant import JWT_NAME, USER_NAME, ExpiredError, Grant, Span
+from web.auth.issued_links import new_link_id
+from web.auth.known_tokens import KnownTokens
 from web.auth.policy import REFERS, Family
 from web.auth.settings import AuthSettings
 from web.auth.target import Target
-from web.auth.tokens import StaticTokens
 
 ALGORITHM = "HS256"
 AUDIENCE = "liveedge-url"
@@ -35,32 +37,43 @@ FINGERPRINT_CHARS = 16
 DECODED_MAX = 1024
 """Tokens whose signature was verified already, and is not verified again."""
 
+REVOKED = "this signed URL was revoked; ask whoever sent it for another one"
+
 ENDED = "this signed URL has ended; ask POST /api/sign for a new one"
 
 
 @dataclass(frozen=True, slots=True)
 class SignedUrl:
-    """``token`` goes into the query; it is valid until ``expires_at_s`` (Unix seconds)."""
+    """``token`` goes into the query; it is valid until ``expires_at_s`` (Unix seconds). ``id`` is in the token."""
 
     token: str
     expires_at_s: int
+    id: str
 
 
 class UrlSigner:
     """See the module. ``kept_key`` is used if ``AUTH_SIGNING_KEY`` is not set.
 
-    ``mark_of`` is that of :class:`~web.auth.camera_marks.CameraMarks`.
+    ``mark_of`` is that of :class:`~web.auth.camera_marks.CameraMarks`. ``is_revoked`` says it of the id of a URL.
     """
 
     def __init__(
-        self, settings: AuthSettings, tokens: StaticTokens, clock: Clock, kept_key: str, mark_of: Callable[[str], str]
+        self,
+        settings: AuthSettings,
+        tokens: KnownTokens,
+        clock: Clock,
+        kept_key: str,
+        mark_of: Callable[[str], str],
+        is_revoked: Callable[[object], bool],
     ) -> None:
         key = settings.auth_signing_key
-        self._key = key.get_secret_value() if key is not None else kept_key
+        self.key = key.get_secret_value() if key is not None else kept_key
         self._jwt_fingerprint = self._fingerprint(_jwt_settings(settings))
+        self._oidc_fingerprint = self._fingerprint(repr((settings.oidc_issuer, settings.oidc_client_id)).encode())
         self._tokens = tokens
         self._clock = clock
         self._mark_of = mark_of
+        self._is_revoked = is_revoked
         self.lifetime_s = settings.auth_url_lifetime
         # A player sends its token with every part. A signature that was valid once stays valid.
         self._decode = lru_cache(maxsize=DECODED_MAX)(self._verify_signature)
@@ -75,8 +88,10 @@ class UrlSigner:
         expires_at_s = self._now_s() + min(lifetime_s or self.lifetime_s, self.lifetime_s)
         if grant.expires_at_s is not None:
             expires_at_s = min(expires_at_s, grant.expires_at_s)
+        link_id = new_link_id()
         claims = {
             "aud": AUDIENCE,
+            "jti": link_id,
             "n": grant.name,
             "m": self._fingerprint_of(grant.name),
             "exp": int(expires_at_s),
@@ -89,7 +104,7 @@ class UrlSigner:
             claims["r"] = int(self._now_s()) + redeemed_s
             claims["u"] = grant.subject
             claims["t"] = grant.may(Scope.TALK, target.camera_id)
-        return SignedUrl(jwt.encode(claims, self._key, ALGORITHM), int(expires_at_s))
+        return SignedUrl(jwt.encode(claims, self.key, ALGORITHM), int(expires_at_s), link_id)
 
     def is_redeemable(self, token: str, target: Target | None = None) -> bool:
         """Whether an offer may be sent with a token now, to a target. What it has opened lasts as long as the grant.
@@ -122,8 +137,10 @@ class UrlSigner:
         except (KeyError, TypeError, ValueError):
             # Signed by an earlier version, which did not name a family and opened too much.
             raise UnauthorizedError(ENDED, is_invalid=True) from None
+        if self._is_revoked(claims.get("jti")):
+            raise UnauthorizedError(REVOKED, is_invalid=True)
         issuer = self._tokens.named(name)
-        is_revoked = not name.startswith(JWT_NAME) and (
+        is_revoked = not name.startswith((JWT_NAME, USER_NAME)) and (
             issuer is None or not all(issuer.may(target.scope, camera_id) for camera_id in target.cameras)
         )
         is_other_camera = claims.get("i", "") != self._live_mark(target)
@@ -149,16 +166,18 @@ class UrlSigner:
         """Tells the credential of a name from a later one of the same name."""
         if name.startswith(JWT_NAME):
             return self._jwt_fingerprint
+        if name.startswith(USER_NAME):
+            return self._oidc_fingerprint
         digest = self._tokens.digest_of(name)
         return None if digest is None else self._fingerprint(digest)
 
     def _fingerprint(self, secret: bytes) -> str:
         # Keyed, so that the holder of a signed URL cannot test guesses of the token against it.
-        return hmac.digest(self._key.encode(), secret, "sha256").hex()[:FINGERPRINT_CHARS]
+        return hmac.digest(self.key.encode(), secret, "sha256").hex()[:FINGERPRINT_CHARS]
 
     def _verify_signature(self, token: str) -> dict[str, Any]:
         # The result is cached, and so without exp, which PyJWT could check only now.
-        return jwt.decode(token, self._key, algorithms=[ALGORITHM], audience=AUDIENCE, options={"verify_exp": False})
+        return jwt.decode(token, self.key, algorithms=[ALGORITHM], audience=AUDIENCE, options={"verify_exp": False})
 
     def _now_s(self) -> float:
         return self._clock.wall_90k() / 90_000

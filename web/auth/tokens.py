@@ -31,6 +31,11 @@ class StaticTokens:
                 digest = bytes.fromhex(table.token_sha256 or "")
             self._grants.append((digest, Grant(f"token {name}", frozenset(table.scopes), cameras)))
 
+    @property
+    def grants(self) -> list[Grant]:
+        """Those of all tokens, ``AUTH_TOKEN`` first."""
+        return [grant for _, grant in self._grants]
+
     def find(self, token: str) -> Grant | None:
         """The grant of a token; ``None`` for an unknown one."""
         digest = _digest(token)

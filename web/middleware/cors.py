@@ -20,6 +20,7 @@ from aiohttp import hdrs, web
 
 from gateway.errors import ForbiddenError
 from web.auth import policy
+from web.auth.origin import is_same_origin
 from web.middleware.request_limits import SAFE_METHODS, SOCKET_IO
 from web.settings import Settings
 
@@ -89,7 +90,7 @@ class Cors:
         if origin is None and headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
             # An <img> or <video> without CORS sends no Origin. Its Referer has the origin, unless the page hides it.
             origin = _origin_of(headers.get(hdrs.REFERER, "")) or "null"
-        if origin is None or self._is_allowed(origin) or _is_same_origin(origin, request.host):
+        if origin is None or self._is_allowed(origin) or is_same_origin(origin, request.host):
             return
         if self.is_signed(request):
             return
@@ -113,21 +114,6 @@ def add_vary(response: web.StreamResponse, name: str) -> None:
         response.headers[hdrs.VARY] = name
     elif name.lower() not in vary.lower():
         response.headers[hdrs.VARY] = f"{vary}, {name}"
-
-
-def _is_same_origin(origin: str, host: str) -> bool:
-    # The scheme is not compared: a proxy may end TLS.
-    try:
-        parts = urlsplit(origin)
-        default = {"http": 80, "https": 443}.get(parts.scheme)
-        own = urlsplit(f"//{host}")
-        return (
-            default is not None
-            and parts.hostname == own.hostname
-            and (parts.port or default) in (own.port, default if own.port is None else own.port)
-        )
-    except ValueError:
-        return False
 
 
 def _origin_of(referer: str) -> str | None:

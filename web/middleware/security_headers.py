@@ -54,6 +54,7 @@ class SecurityHeaders:
     def reload(self, settings: Settings) -> None:
         """Apply other settings from now on."""
         self._has_auth = settings.has_auth
+        self._has_cookies = settings.oidc_issuer is not None
         # With authentication, a client that knows a signed URL may show it on any page.
         self._is_shared = settings.has_auth or bool(settings.cors_origins)
 
@@ -72,3 +73,5 @@ class SecurityHeaders:
             if caching is not None:
                 headers[hdrs.CACHE_CONTROL] = caching.replace("public", "private")
             add_vary(response, hdrs.AUTHORIZATION)
+            if self._has_cookies:
+                add_vary(response, hdrs.COOKIE)

@@ -39,6 +39,7 @@ NAMES = {
     "webhook": "nobody",
     "wall": "nowhere",
     "subscription": "nobody",
+    "id": "nothing",
 }
 
 GUARDED = [(method, path, rule) for (method, path), rule in ROUTES.items() if not rule.is_public]

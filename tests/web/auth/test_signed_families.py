@@ -32,6 +32,7 @@ NAMES = {
     "export": "00000000-0000-4000-8000-00000000000e",
     "webhook": "0",
     "wall": "nowhere",
+    "id": "nothing",
 }
 WITH_SPAN = ("/hls/{camera}/dvr.m3u8", "/hls/{camera}/iframes.m3u8", "/api/cameras/{camera}/clip.mp4")
 QUERIES = dict.fromkeys(WITH_SPAN, "?start=100&end=200")

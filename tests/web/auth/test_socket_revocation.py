@@ -100,7 +100,7 @@ async def test_a_revoked_connection_gets_the_reason_and_is_closed(tmp_path: Path
         reload(client)
         async with asyncio.timeout(60):
             told = await socket.ended.get()
-            assert told == {"error": "unauthorized", "message": "this token is unknown"}
+            assert told == {"error": "unauthorized", "message": "this token is unknown, or was revoked"}
             await socket.gone.wait()
         with pytest.raises(Refused):
             async with connected(client):

@@ -16,9 +16,10 @@ from web.api.parameters import read_model
 from web.api.routes.events import visible_event
 from web.api.routes.exports import visible_export
 from web.auth import policy
+from web.auth.access_table import IssuedLink
 from web.auth.authenticator import AUTHENTICATOR
 from web.auth.policy import OF_EVENT, Family, Rule
-from web.auth.requests import grant_of
+from web.auth.requests import grant_of, is_signed_in
 from web.auth.target import PARAMETER, Target, pinned, target_of
 from web.gateway import GATEWAY
 
@@ -39,12 +40,13 @@ async def access(request: web.Request) -> web.Response:
         scopes=sorted(scopes),
         cameras=None if grant.cameras is None else sorted(grant.cameras),
         expires=_time(grant.expires_at_s),
+        signed_in=is_signed_in(request),
     )
     return json_answer(answer, headers=NO_STORE)
 
 
 @routes.post("/api/sign")
-@describe("access", {201: models.SignedUrl}, body=models.SignRequest, errors=(400, 404))
+@describe("access", {201: models.SignedUrl}, body=models.SignRequest, errors=(400, 404, 503))
 async def sign(request: web.Request) -> web.Response:
     """Sign a URL of this gateway, for a client that cannot send headers.
 
@@ -61,11 +63,23 @@ async def sign(request: web.Request) -> web.Response:
     authenticator = request.app[AUTHENTICATOR]
     if not authenticator.is_enabled:
         return json_answer(models.SignedUrl(url=url), status=201, headers=NO_STORE)
-    signed = authenticator.signer.sign(grant_of(request), target, body.expires_s)
+    grant = grant_of(request)
+    signed = authenticator.signer.sign(grant, target, body.expires_s)
+    await authenticator.issued.links.add(
+        IssuedLink(
+            id=signed.id,
+            name=body.name,
+            url=url,
+            created_90k=request.app[GATEWAY].clock.wall_90k(),
+            created_by=grant.name,
+            expires_90k=signed.expires_at_s * CLOCK_RATE,
+        )
+    )
     answer = models.SignedUrl(
         url=f"{url}{'&' if '?' in url else '?'}{PARAMETER}={signed.token}",
         token=signed.token,
         expires=_time(signed.expires_at_s),
+        id=signed.id,
     )
     return json_answer(answer, status=201, headers=NO_STORE)
 

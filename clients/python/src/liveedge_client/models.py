@@ -209,6 +209,8 @@ class Access(Model):
     scopes: list[Scope]
     cameras: list[str] | None = None
     expires: datetime | None = None
+    signed_in: bool
+    """whether a sign-in gave the credentials, which `POST /auth/logout` ends"""
 
 
 class ActivityPeriod(Model):
@@ -432,6 +434,10 @@ class CameraRecordingStatus(Model):
     error: str | None = None
     disk_fault: DiskFault | None = None
     """why the disk cannot be written: full and quota end when there is space, the others when somebody repairs the disk or its mount"""
+    bytes_per_day: int | None = None
+    """what both streams write in a day, measured over a week at most; null: too little yet"""
+    days_that_fit: float | None = None
+    """how many days of this camera's recordings fit, with all limits of retention and the other cameras; null: unknown, or nothing limits them"""
     sub: RecorderStatus | None = None
     """the recording of the sub stream; null where that is not recorded"""
 
@@ -497,6 +503,25 @@ class ClusterStatus(Model):
     nodes: list[NodeStatus]
     absent: list[AbsentNodeStatus]
     """nodes that are not alive; they are forgotten after 30 days"""
+
+
+class CreatedToken(Model):
+    """A token that was made."""
+
+    id: str | None = None
+    name: str
+    source: Literal["settings", "api"] | str
+    role: Literal["viewer", "reviewer", "operator", "publisher", "admin"] | str | None = None
+    """null for scopes that are none's"""
+    scopes: list[Scope]
+    cameras: list[str] | None = None
+    created: datetime | None = None
+    created_by: str | None = None
+    expires: datetime | None = None
+    last_used: datetime | None = None
+    """null: never; for a token of the settings, not since the gateway was started"""
+    token: str
+    """its text, which is told this once and cannot be read again"""
 
 
 class DeviceCamera(Model):
@@ -759,6 +784,25 @@ class Health(Model):
     status: str
 
 
+class Link(Model):
+    """A signed link that has not expired, without its token."""
+
+    id: str
+    name: str | None = None
+    path: str
+    """what it opens, as it was signed"""
+    created: datetime
+    created_by: str
+    expires: datetime
+    revoked: datetime | None = None
+
+
+class LinkList(Model):
+    """The signed links that have not expired, the newest first."""
+
+    links: list[Link]
+
+
 class LiveEdge(Model):
     """Current live position, for every protocol that a client can resume on."""
 
@@ -924,6 +968,20 @@ class NewPushSubscription(TypedDict, total=False):
     language: Literal["en", "ko"]
     endpoint: Required[str]
     keys: Required[PushKeys]
+
+
+class NewToken(TypedDict, total=False):
+    """A bearer token to make: its rights by `role`, or by `scopes` where no role fits."""
+
+    name: Required[str]
+    """what people call it, in any language"""
+    role: Literal["viewer", "reviewer", "operator", "publisher", "admin"] | None
+    """`viewer`: live video. `reviewer`: recordings, too. `operator`: also start and stop captures, move cameras, talk. `publisher`: send the video of a camera. `admin`: everything"""
+    scopes: list[Scope | Literal["view", "control", "archive", "publish", "ptz", "talk", "admin"]] | None
+    cameras: list[str] | None
+    """the ids of cameras that it is for; null: all, also those that are added later"""
+    expires: str | None
+    """when it ends, RFC 3339 with a zone, or Unix seconds; null: never"""
 
 
 class NodeStatus(Model):
@@ -1198,6 +1256,13 @@ class SharedRecordings(Model):
     recordings: list[SharedRecording]
 
 
+class SignIn(Model):
+    """How people can sign in, beside tokens."""
+
+    provider: str | None = None
+    """name of the provider whose sign-in begins at `/auth/login`; null: none"""
+
+
 class SignRequest(TypedDict, total=False):
     """A URL to sign."""
 
@@ -1205,6 +1270,15 @@ class SignRequest(TypedDict, total=False):
     """path of this gateway, with its query"""
     expires_s: int | None
     """seconds that the URL is valid"""
+    name: str | None
+    """what people call it in the list of links"""
+
+
+class SignedOut(Model):
+    """The sign-in has ended."""
+
+    url: str | None = None
+    """where the provider ends its own session; null: nowhere"""
 
 
 class SignedUrl(Model):
@@ -1213,6 +1287,8 @@ class SignedUrl(Model):
     url: str
     token: str | None = None
     expires: datetime | None = None
+    id: str | None = None
+    """by which it can be revoked"""
 
 
 class Status(Model):
@@ -1304,6 +1380,29 @@ class Talk(Model):
     """since when"""
     max_seconds: float
     """how long one person may talk without a pause"""
+
+
+class Token(Model):
+    """A bearer token, without its text. `id` is null for one of the settings, which is changed there."""
+
+    id: str | None = None
+    name: str
+    source: Literal["settings", "api"] | str
+    role: Literal["viewer", "reviewer", "operator", "publisher", "admin"] | str | None = None
+    """null for scopes that are none's"""
+    scopes: list[Scope]
+    cameras: list[str] | None = None
+    created: datetime | None = None
+    created_by: str | None = None
+    expires: datetime | None = None
+    last_used: datetime | None = None
+    """null: never; for a token of the settings, not since the gateway was started"""
+
+
+class TokenList(Model):
+    """All tokens: those of the settings, then those that were made over the API, the oldest first."""
+
+    tokens: list[Token]
 
 
 class TranscodeStatus(Model):

@@ -17,6 +17,8 @@ export interface Access {
   scopes: Scope[];
   cameras: string[] | null;
   expires: string | null;
+  /** whether a sign-in gave the credentials, which `POST /auth/logout` ends */
+  signed_in: boolean;
 }
 
 /** A time in which something happened in the picture. `activity` is the highest score in it. */
@@ -232,6 +234,10 @@ export interface CameraRecordingStatus {
   error: string | null;
   /** why the disk cannot be written: full and quota end when there is space, the others when somebody repairs the disk or its mount */
   disk_fault: DiskFault | null;
+  /** what both streams write in a day, measured over a week at most; null: too little yet */
+  bytes_per_day: number | null;
+  /** how many days of this camera's recordings fit, with all limits of retention and the other cameras; null: unknown, or nothing limits them */
+  days_that_fit: number | null;
   /** the recording of the sub stream; null where that is not recorded */
   sub: RecorderStatus | null;
 }
@@ -295,6 +301,24 @@ export interface ClusterStatus {
   nodes: NodeStatus[];
   /** nodes that are not alive; they are forgotten after 30 days */
   absent: AbsentNodeStatus[];
+}
+
+/** A token that was made. */
+export interface CreatedToken {
+  id: string | null;
+  name: string;
+  source: "settings" | "api";
+  /** null for scopes that are none's */
+  role: "viewer" | "reviewer" | "operator" | "publisher" | "admin" | null;
+  scopes: Scope[];
+  cameras: string[] | null;
+  created: string | null;
+  created_by: string | null;
+  expires: string | null;
+  /** null: never; for a token of the settings, not since the gateway was started */
+  last_used: string | null;
+  /** its text, which is told this once and cannot be read again */
+  token: string;
 }
 
 /** A detector that comes with liveedge. */
@@ -570,6 +594,23 @@ export type JsonValue = unknown;
 /** What a finding says. The last ones are no faults. */
 export type Kind = "signature" | "chain" | "changed" | "missing" | "unread" | "vanished" | "deleted" | "gap";
 
+/** A signed link that has not expired, without its token. */
+export interface Link {
+  id: string;
+  name: string | null;
+  /** what it opens, as it was signed */
+  path: string;
+  created: string;
+  created_by: string;
+  expires: string;
+  revoked: string | null;
+}
+
+/** The signed links that have not expired, the newest first. */
+export interface LinkList {
+  links: Link[];
+}
+
 /** Current live position, for every protocol that a client can resume on. */
 export interface LiveEdge {
   /** capture time of the newest frame, RFC 3339 UTC */
@@ -729,6 +770,19 @@ export interface NewPushSubscription {
   language?: "en" | "ko";
   endpoint: string;
   keys: PushKeys;
+}
+
+/** A bearer token to make: its rights by `role`, or by `scopes` where no role fits. */
+export interface NewToken {
+  /** what people call it, in any language */
+  name: string;
+  /** `viewer`: live video. `reviewer`: recordings, too. `operator`: also start and stop captures, move cameras, talk. `publisher`: send the video of a camera. `admin`: everything */
+  role?: "viewer" | "reviewer" | "operator" | "publisher" | "admin" | null;
+  scopes?: Scope[] | null;
+  /** the ids of cameras that it is for; null: all, also those that are added later */
+  cameras?: string[] | null;
+  /** when it ends, RFC 3339 with a zone, or Unix seconds; null: never */
+  expires?: string | null;
 }
 
 /** A node that is alive, as this one knows it. */
@@ -1000,12 +1054,26 @@ export interface SharedRecordings {
   recordings: SharedRecording[];
 }
 
+/** How people can sign in, beside tokens. */
+export interface SignIn {
+  /** name of the provider whose sign-in begins at `/auth/login`; null: none */
+  provider: string | null;
+}
+
 /** A URL to sign. */
 export interface SignRequest {
   /** path of this gateway, with its query */
   path: string;
   /** seconds that the URL is valid */
   expires_s?: number | null;
+  /** what people call it in the list of links */
+  name?: string | null;
+}
+
+/** The sign-in has ended. */
+export interface SignedOut {
+  /** where the provider ends its own session; null: nowhere */
+  url: string | null;
 }
 
 /** A URL that needs no header; without a token if authentication is off. */
@@ -1013,6 +1081,8 @@ export interface SignedUrl {
   url: string;
   token: string | null;
   expires: string | null;
+  /** by which it can be revoked */
+  id: string | null;
 }
 
 /** Whether a camera is captured from the start of the process, or only while it has viewers or clients. */
@@ -1107,6 +1177,27 @@ export interface Talk {
 
 /** Whether people may talk to a camera that has a back channel. */
 export type TalkMode = "auto" | "never";
+
+/** A bearer token, without its text. `id` is null for one of the settings, which is changed there. */
+export interface Token {
+  id: string | null;
+  name: string;
+  source: "settings" | "api";
+  /** null for scopes that are none's */
+  role: "viewer" | "reviewer" | "operator" | "publisher" | "admin" | null;
+  scopes: Scope[];
+  cameras: string[] | null;
+  created: string | null;
+  created_by: string | null;
+  expires: string | null;
+  /** null: never; for a token of the settings, not since the gateway was started */
+  last_used: string | null;
+}
+
+/** All tokens: those of the settings, then those that were made over the API, the oldest first. */
+export interface TokenList {
+  tokens: Token[];
+}
 
 /** Whether a camera is transcoded for viewers that decode nothing that it sends. */
 export type TranscodeMode = "auto" | "never";

@@ -1,0 +1,69 @@
+"""IssuedAccess: the tokens and signed links that were given while the gateway runs, kept in the database of the index.
+
+The two lists are in memory, and every change is written. When the index had to be replaced by another file, all of it
+is written again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from gateway.clock import Clock
+from gateway.errors import ConflictError, LiveedgeError
+from hls.archive.index import SegmentIndex
+from web.auth import access_table
+from web.auth.issued_links import IssuedLinks
+from web.auth.issued_tokens import IssuedTokens
+
+FLUSH_S = 10.0
+"""How long what may be lost with a crash waits: when tokens were used, and links without a name."""
+
+
+class IssuedAccess:
+    """See the module. Without an index, nothing can be issued."""
+
+    def __init__(self, index: SegmentIndex | None, clock: Clock, refusal: str | None = None) -> None:
+        self._index = index
+        self._refusal = refusal
+        self.tokens = IssuedTokens(index, clock, self._revoked)
+        self.links = IssuedLinks(index, clock, self._revoked)
+        self.on_revoked: Callable[[], None] = lambda: None
+        """Called when something was revoked. Set by the authenticator."""
+        self._task: asyncio.Task[None] | None = None
+
+    def require_possible(self) -> None:
+        """Raise ``ConflictError`` where tokens and links can be issued and revoked nowhere in time."""
+        if self._refusal is not None:
+            raise ConflictError(self._refusal)
+
+    async def start(self) -> None:
+        """Read what was issued. Raises ``StorageError``."""
+        await self.tokens.load()
+        await self.links.load()
+        self._task = asyncio.create_task(self._run(), name="issued-access")
+
+    async def close(self) -> None:
+        """Write the rest, while the index is open."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+            await self._flush()
+
+    async def index_repaired(self) -> None:
+        """The index may be another file than before."""
+        if self._index is not None:
+            await self._index.call(access_table.replace_all, self.tokens.tokens, self.links.links)
+
+    def _revoked(self) -> None:
+        self.on_revoked()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        for each in (self.tokens, self.links):
+            with contextlib.suppress(LiveedgeError):  # the index reports its own failure, and this is tried again
+                await each.flush()
