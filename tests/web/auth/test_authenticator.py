@@ -140,5 +140,6 @@ async def test_api_access_lists_the_scopes_and_cameras_of_a_token(auth_client: C
             "scopes": ["archive"],
             "cameras": ["door", "ghost"],
             "expires": None,
+            "signed_in": False,
         }
         assert answer.headers["Cache-Control"] == "no-store"

@@ -243,7 +243,7 @@ async def test_a_signed_token_cannot_be_forged(auth_client: Client, kind: str) -
 async def test_with_auth_off_a_url_is_returned_unsigned(tmp_path: Path) -> None:
     async with auth_gateway(tmp_path, auth_token=None, auth={}) as client:
         async with client.post("/api/sign", json={"path": "/hls/door/index.m3u8"}) as answer:
-            assert await answer.json() == {"url": "/hls/door/index.m3u8", "token": None, "expires": None}
+            assert await answer.json() == {"url": "/hls/door/index.m3u8", "token": None, "expires": None, "id": None}
         async with client.get("/api/access") as answer:
             body = await answer.json()
             assert (body["auth"], body["cameras"]) == (False, None)
