@@ -1,6 +1,6 @@
 // A provider of OpenID Connect (oidc-provider, which is certified); tests/support/oidc.py starts it.
 // It writes {"port": N}, reads {"redirect": "URL", "page": "URL", "public": false}, and then answers.
-// Whoever is named signs in with any password. Roles are of the account: olga is an operator, vera a viewer.
+// Every name signs in with any password. Roles are of the account: olga is an operator, vera a viewer.
 
 import http from "node:http";
 import readline from "node:readline";

@@ -88,7 +88,7 @@ class TokenList(BaseModel):
 class CreatedToken(Token):
     """A token that was made."""
 
-    token: str = Field(description="its text, which is told this once and cannot be read again")
+    token: str = Field(description="its text, which is in this answer alone and cannot be read again")
 
 
 class Link(BaseModel):

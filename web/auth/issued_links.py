@@ -3,8 +3,8 @@
 Rules:
 
 1. What opens is decided by the signature. The list is not asked, except for links that were revoked.
-2. A link that somebody gave a name is in the database before it is told. Others, such as those that the page makes for
-   its own downloads, follow within :data:`web.auth.issued.FLUSH_S`.
+2. A link that somebody gave a name is in the database before the answer is sent. Others, such as those of the
+   page's own downloads, follow within :data:`web.auth.issued.FLUSH_S`.
 3. At most :data:`LINKS_MAX` are listed. Beyond it the oldest is forgotten, one without a name first: it stays valid
    until it expires, and ends no earlier than with the token that signed it. One that was revoked is never forgotten
    before it expires. :attr:`IssuedLinks.forgotten` counts.

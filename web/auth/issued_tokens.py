@@ -2,10 +2,10 @@
 
 Rules:
 
-1. The token itself is told once, to who made it. Only its SHA-256 is kept: it has 256 random bits, so that a hash
-   without salt or work cannot be guessed.
-2. A token is in the database before it is told. It is out of the database before its revocation is confirmed, and what
-   it opened ends at once (:meth:`web.auth.sessions.AuthSessions.tokens_changed`).
+1. The token itself is in the answer to who made it, and nowhere else. Only its SHA-256 is kept: it has 256 random bits,
+   so that a hash without salt or work cannot be guessed.
+2. A token is in the database before the answer is sent. It is out of the database before its revocation is confirmed.
+   What it opened ends at once (:meth:`web.auth.sessions.AuthSessions.tokens_changed`).
 3. At most :data:`TOKENS_MAX`, those that have expired included. Their names differ.
 4. When a token was used last is written every :data:`web.auth.issued.FLUSH_S`: a crash loses that much of it.
 """

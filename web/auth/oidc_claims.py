@@ -16,7 +16,7 @@ from web.auth.roles import SCOPES, Role
 
 
 class SignInError(LiveedgeError):
-    """A sign-in failed. ``reason`` is what the page tells in words; the text is for the log."""
+    """A sign-in failed. ``reason`` is what the page shows a sentence for; the text is for the log."""
 
     status = 401
 

@@ -37,7 +37,7 @@ FINGERPRINT_CHARS = 16
 DECODED_MAX = 1024
 """Tokens whose signature was verified already, and is not verified again."""
 
-REVOKED = "this signed URL was revoked; ask whoever sent it for another one"
+REVOKED = "this signed URL was revoked; ask its sender for another one"
 
 ENDED = "this signed URL has ended; ask POST /api/sign for a new one"
 

@@ -93,6 +93,6 @@ def _origin(request: web.Request) -> str:
 
 
 def _failed(error: SignInError) -> web.Response:
-    """Back to the page, which tells the reason in words."""
+    """Back to the page, which shows the reason."""
     log.warning("sign-in failed: %s", error)
     return web.Response(status=303, headers={hdrs.LOCATION: f"../?sign-in={error.reason}", **NO_STORE})

@@ -521,7 +521,7 @@ class CreatedToken(Model):
     last_used: datetime | None = None
     """null: never; for a token of the settings, not since the gateway was started"""
     token: str
-    """its text, which is told this once and cannot be read again"""
+    """its text, which is in this answer alone and cannot be read again"""
 
 
 class DeviceCamera(Model):

@@ -317,7 +317,7 @@ export interface CreatedToken {
   expires: string | null;
   /** null: never; for a token of the settings, not since the gateway was started */
   last_used: string | null;
-  /** its text, which is told this once and cannot be read again */
+  /** its text, which is in this answer alone and cannot be read again */
   token: string;
 }
 
