@@ -44,6 +44,7 @@ test("cameras, and several on one clock, with the moments of links", () => {
 });
 
 test("exports, with what is to be exported", () => {
+  expect(parseRoute("#/access")).toEqual({ view: "access" });
   const route = parseRoute("#/exports?cameras=door");
   expect(route.view === "exports" && route.parameters.get("cameras")).toBe("door");
 });

@@ -14,7 +14,8 @@ export type PageRoute =
   | GridRoute
   | { view: "camera"; camera: string; time: number | null }
   | { view: "playback"; cameras: string[]; time: number | null }
-  | { view: "exports"; parameters: URLSearchParams };
+  | { view: "exports"; parameters: URLSearchParams }
+  | { view: "access" };
 
 /** As many cameras play on one clock. */
 export const CAMERAS_MAX = 9;
@@ -35,6 +36,7 @@ export function parseRoute(fragment: string): PageRoute {
     const cameras = (parameters.get("cameras") ?? "").split(",").filter((id) => CAMERA_ID.test(id));
     return { view: "playback", cameras: [...new Set(cameras)].slice(0, CAMERAS_MAX), time };
   }
+  if (path === "#/access") return { view: "access" };
   if (path === "#/exports") return { view: "exports", parameters };
   return { view: "grid", isFull: path === "#/wall", wall: parameters.get("wall") || null };
 }

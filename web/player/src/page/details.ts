@@ -2,10 +2,10 @@
 
 import { ApiError } from "../core/api.ts";
 import { translate } from "../core/i18n.ts";
-import type { Camera } from "../generated/api.ts";
+import type { Camera, CameraRecordingStatus } from "../generated/api.ts";
 import { showCameraSettings } from "./camera-settings.ts";
 import { h, setText } from "./dom.ts";
-import { bitrate } from "./format.ts";
+import { bitrate, bytes, days } from "./format.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
 import { store } from "./store.ts";
 
@@ -19,7 +19,16 @@ export class Details {
 
   constructor(private readonly id: string) {
     const list = h("dl", {}, h("dt", {}, t("state")), this.state);
-    for (const word of ["video", "rate", "keyframes", "viewers", "recording", "reconnects", "source"] as const) {
+    for (const word of [
+      "video",
+      "rate",
+      "keyframes",
+      "viewers",
+      "recording",
+      "capacity",
+      "reconnects",
+      "source",
+    ] as const) {
       const value = h("dd", {});
       this.facts.set(word, value);
       list.append(h("dt", {}, t(word)), value);
@@ -57,6 +66,7 @@ export class Details {
         ? t("recordingError", { error: archive.error })
         : t(archive?.is_recording ? "recordingNow" : camera.record === "events" ? "recordsOnEvents" : "notRecording"),
     );
+    set("capacity", archive ? capacityOf(archive) : "");
     set("reconnects", String(camera.reconnects));
     set("source", camera.rtsp_url);
     setText(this.error, camera.error_message ?? "");
@@ -87,6 +97,18 @@ export class Details {
     await store.refresh();
     this.button.focus();
   }
+}
+
+/** How long recordings are kept, in words. */
+function capacityOf({ days_that_fit, bytes_per_day }: CameraRecordingStatus): string {
+  if (bytes_per_day === null) return t("capacityUnknown");
+  const rate = t("bytesPerDay", { size: bytes(bytes_per_day) });
+  if (days_that_fit === null) return rate;
+  const isLessThanADay = days_that_fit < 1;
+  const text = isLessThanADay
+    ? t("hoursFit", { count: Math.floor(days_that_fit * 24) })
+    : t("daysFit", { count: days(days_that_fit) });
+  return `${text} · ${rate}`;
 }
 
 function viewersOf({ viewers }: Camera): string {

@@ -243,7 +243,10 @@ class Row {
 
   private async showLink(): Promise<void> {
     if (!this.shown.url) return;
-    const { url, expires } = await store.api.post<SignedUrl>("/api/sign", { path: this.shown.url });
+    const { url, expires } = await store.api.post<SignedUrl>("/api/sign", {
+      path: this.shown.url,
+      name: this.what.slice(0, 100),
+    });
     const address = new URL(store.api.url(url), location.href).href;
     const field = h("input", { readonly: true, value: address, "aria-label": t("shareOf", { what: this.what }) });
     const until = expires ?? this.shown.expires;

@@ -2,6 +2,8 @@
 
 import { language, type PageMessageKey, t } from "./i18n.ts";
 
+const DATE_TIME = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+
 export function bitrate(bps: number): string {
   return bps >= 1e6 ? `${(bps / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bps / 1000)} kbit/s`;
 }
@@ -14,6 +16,11 @@ export function bytes(count: number): string {
     unit += 1;
   }
   return `${value >= 100 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** Days for people: 1.5, 12, 1,200. */
+export function days(count: number): string {
+  return new Intl.NumberFormat(language, { maximumFractionDigits: count < 3 ? 1 : 0 }).format(count);
 }
 
 /** 3 min 20 s, 3분 20초: two units at most, without zeros. */
@@ -41,6 +48,11 @@ export function clock(ms: number): string {
     second: "2-digit",
     hourCycle: "h23",
   });
+}
+
+/** A date and a time, as people of the language write them. */
+export function dateTime(ms: number): string {
+  return DATE_TIME.format(ms);
 }
 
 export function shortClock(ms: number): string {

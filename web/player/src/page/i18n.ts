@@ -28,6 +28,7 @@ const en = {
   keyWall: "video wall",
   keyBack: "all cameras",
   close: "Close",
+  otherLanguage: "한국어로 보기",
   hours: "{count} h",
   minutes: "{count} min",
   seconds: "{count} s",
@@ -53,6 +54,11 @@ const en = {
   recordingNow: "recording",
   notRecording: "not recording",
   recordsOnEvents: "records on events",
+  capacity: "Space",
+  daysFit: "about {count} days fit",
+  hoursFit: "about {count} hours fit",
+  bytesPerDay: "{size} a day",
+  capacityUnknown: "too little is recorded yet to say how many days fit",
   recordingError: "Recording error: {error}",
   fps: "Frames per second",
   bitrate: "Bitrate",
@@ -106,6 +112,15 @@ const en = {
   signInText: "This gateway requires a token.",
   token: "Token",
   signIn: "Sign in",
+  signInWith: "Sign in with {provider}",
+  signInOrToken: "Or sign in with a token.",
+  signOut: "Sign out",
+  signIn_denied: "The sign-in was cancelled or refused at the provider.",
+  signIn_expired: "The sign-in took too long, or began in another window. Try again.",
+  signIn_provider: "The provider's answer was not accepted. The gateway's log says why.",
+  signIn_unreachable: "The provider cannot be reached at present. Try again, or use a token.",
+  signIn_clock: "The clocks of the gateway and the provider differ too much.",
+  signIn_role: "Your account has no role here. Ask an administrator for one.",
   wrongToken: "This token is not valid.",
   forbidden: "This token does not have permission for this.",
   failed: "The request failed: {message}",
@@ -236,6 +251,7 @@ const ko: Record<PageMessageKey, string> = {
   keyWall: "비디오 월",
   keyBack: "모든 카메라로",
   close: "닫기",
+  otherLanguage: "Show in English",
   hours: "{count}시간",
   minutes: "{count}분",
   seconds: "{count}초",
@@ -261,6 +277,11 @@ const ko: Record<PageMessageKey, string> = {
   recordingNow: "녹화 중",
   notRecording: "녹화하지 않음",
   recordsOnEvents: "이벤트 발생 시 녹화",
+  capacity: "저장 공간",
+  daysFit: "약 {count}일분 저장 가능",
+  hoursFit: "약 {count}시간분 저장 가능",
+  bytesPerDay: "하루 {size}",
+  capacityUnknown: "녹화가 아직 적어 며칠분인지 알 수 없음",
   recordingError: "녹화 오류: {error}",
   fps: "초당 프레임",
   bitrate: "비트레이트",
@@ -314,6 +335,15 @@ const ko: Record<PageMessageKey, string> = {
   signInText: "이 게이트웨이에 접속하려면 토큰이 필요합니다.",
   token: "토큰",
   signIn: "로그인",
+  signInWith: "{provider}(으)로 로그인",
+  signInOrToken: "또는 토큰으로 로그인하세요.",
+  signOut: "로그아웃",
+  signIn_denied: "로그인이 취소되었거나 제공자가 거부했습니다.",
+  signIn_expired: "로그인이 너무 오래 걸렸거나 다른 창에서 시작되었습니다. 다시 시도하세요.",
+  signIn_provider: "제공자의 응답을 받아들이지 못했습니다. 이유는 게이트웨이 로그에 있습니다.",
+  signIn_unreachable: "지금은 제공자에 연결할 수 없습니다. 다시 시도하거나 토큰을 사용하세요.",
+  signIn_clock: "게이트웨이와 제공자의 시계 차이가 너무 큽니다.",
+  signIn_role: "이 계정에는 역할이 없습니다. 관리자에게 요청하세요.",
   wrongToken: "유효하지 않은 토큰입니다.",
   forbidden: "이 토큰에는 해당 권한이 없습니다.",
   failed: "요청을 처리하지 못했습니다: {message}",
@@ -416,11 +446,23 @@ const ko: Record<PageMessageKey, string> = {
   nextMark: "다음 이벤트 또는 활동 (N)",
 };
 
-/** The language of the page. `?lang=` overrides that of the browser. */
+const LANGUAGE_KEY = "liveedge-language";
+
+/** The language of the page: of `?lang=`, else the one that was chosen here, else the browser's. */
 export const language: Language = pickLanguage([
   ...(new URLSearchParams(location.search).get("lang") ?? "").split(",").filter(Boolean),
+  ...[localStorage.getItem(LANGUAGE_KEY) ?? ""].filter(Boolean),
   ...navigator.languages,
 ]);
+
+/** Show the page in the other language from now on. */
+export function switchLanguage(): void {
+  localStorage.setItem(LANGUAGE_KEY, language === "ko" ? "en" : "ko");
+  const address = new URL(location.href);
+  address.searchParams.delete("lang");
+  history.replaceState(null, "", address);
+  location.reload();
+}
 
 export function t(key: PageMessageKey, values: Record<string, string | number> = {}): string {
   return interpolate((language === "ko" ? ko : en)[key], values);

@@ -3,6 +3,8 @@
 import "../player.ts";
 import { CAMERAS_MAX, type GridRoute, gridHash, type PageRoute, parseRoute, playbackHash } from "../core/route.ts";
 import { icon } from "../icons.ts";
+import { ACCESS_HASH, AccessView } from "./access.ts";
+import { t as accessWord } from "./access-i18n.ts";
 import { CameraView } from "./camera-view.ts";
 import { h, setText } from "./dom.ts";
 import { ExportsView, exportsHash } from "./exports.ts";
@@ -10,7 +12,7 @@ import { t as exportsWord } from "./exports-i18n.ts";
 import { bytes } from "./format.ts";
 import { Grid } from "./grid.ts";
 import { showHelp } from "./help.ts";
-import { language, t } from "./i18n.ts";
+import { language, switchLanguage, t } from "./i18n.ts";
 import { iconButton } from "./icon-button.ts";
 import { showNotifications } from "./notifications.ts";
 import { t as notificationsWord } from "./notifications-i18n.ts";
@@ -55,6 +57,17 @@ const exportsButton = h(
   },
   icon("export"),
 );
+const accessButton = h(
+  "a",
+  {
+    href: ACCESS_HASH,
+    class: "button icon",
+    title: accessWord("access"),
+    "aria-label": accessWord("access"),
+    hidden: true,
+  },
+  icon("key"),
+);
 const together = iconButton("together", "playTogether", () => (location.hash = playbackHash([], null)));
 const bell = h(
   "button",
@@ -67,6 +80,10 @@ const bell = h(
   },
   icon("bell"),
 );
+const signOut = iconButton("signOut", "signOut", () => void store.signOut().catch(() => {}));
+/** Its word is in the language that it leads to: who looks for it may not read this one. */
+const languageButton = iconButton("globe", "otherLanguage", switchLanguage);
+languageButton.lang = language === "ko" ? "en" : "ko";
 /** The grid as it is, or was before the view. */
 let place: GridRoute = { view: "grid", isFull: false, wall: null };
 const walls = new Walls(
@@ -97,10 +114,13 @@ const header = h(
   walls.element,
   columns,
   exportsButton,
+  accessButton,
   add,
   together,
   wall,
   bell,
+  languageButton,
+  signOut,
   iconButton("help", "keys", showHelp),
 );
 
@@ -154,6 +174,7 @@ function route(): void {
   together.hidden = view !== null || !store.hasScope("archive");
   columns.hidden = view !== null || grid.isOfWall;
   exportsButton.hidden = view instanceof ExportsView || !store.hasScope("archive");
+  accessButton.hidden = view instanceof AccessView || !store.hasScope("admin");
   add.hidden = view !== null || !store.hasScope("admin");
   update();
 }
@@ -166,6 +187,8 @@ function viewOf(route: PageRoute): View | null {
       return new PlaybackView(route.cameras.length > 0 ? route.cameras : firstCameras(), route.time);
     case "exports":
       return new ExportsView(route.parameters);
+    case "access":
+      return new AccessView();
     case "grid":
       return null;
   }
@@ -195,6 +218,7 @@ function update(): void {
     errorBanner.hidden = true;
     showSignIn();
   }
+  signOut.hidden = !store.canSignOut;
   if (!status) return;
   const live = status.cameras.filter(isLive).length;
   setText(summary, t("summary", { live, all: status.cameras.length }));

@@ -1,7 +1,16 @@
 // The state of the gateway, polled. An event tells the views of the page when it has changed.
 
 import { Api, ApiError } from "../core/api.ts";
-import type { Access, ArchiveStatus, Camera, CameraList, MessagingStatus, Scope, Status } from "../generated/api.ts";
+import type {
+  Access,
+  ArchiveStatus,
+  Camera,
+  CameraList,
+  MessagingStatus,
+  Scope,
+  SignedOut,
+  Status,
+} from "../generated/api.ts";
 
 // In a variable, because the bundler would treat a literal as an asset.
 const SCRIPT_URL = import.meta.url;
@@ -56,6 +65,16 @@ export class Store extends EventTarget {
     return access === null || !access.auth || access.scopes.includes(scope) || access.scopes.includes("admin");
   }
 
+  /** Whether authentication is off. */
+  get isOpen(): boolean {
+    return this.access?.auth === false;
+  }
+
+  /** Whether there is something to sign out of: a sign-in or a token. */
+  get canSignOut(): boolean {
+    return this.access?.auth === true && (this.access.signed_in || this.api.token !== null);
+  }
+
   /** Poll now, and then at intervals. */
   async refresh(): Promise<void> {
     clearTimeout(this.timer);
@@ -91,6 +110,15 @@ export class Store extends EventTarget {
 
   private fetchJson<T>(path: string): Promise<T> {
     return this.api.json<T>(path, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+  }
+
+  /** Forget the token, end the sign-in, at its provider too, and begin anew. */
+  async signOut(): Promise<void> {
+    sessionStorage.removeItem(TOKEN_KEY);
+    let url: string | null = null;
+    if (this.access?.signed_in) url = (await this.api.post<SignedOut>("/auth/logout")).url;
+    if (url === null) location.reload();
+    else location.assign(url);
   }
 
   /** Use another token. It is kept until the tab is closed. */
