@@ -20,7 +20,7 @@ async def test_tokens_and_links_are_made_listed_and_revoked(
     page = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en")
     page.on("dialog", lambda dialog: dialog.accept())
     await page.goto(gateway.url)
-    await page.get_by_label("Token").fill(TOKEN)
+    await page.get_by_role("dialog").get_by_label("Token").fill(TOKEN)
     await page.keyboard.press("Enter")
     await page.get_by_role("link", name="Tokens and links").press("Enter")
     form = page.locator("form").filter(has_text="Make the token")

@@ -99,7 +99,7 @@ export class Details {
   }
 }
 
-/** How long recordings are kept, in words. */
+/** How long recordings are kept, for people. */
 function capacityOf({ days_that_fit, bytes_per_day }: CameraRecordingStatus): string {
   if (bytes_per_day === null) return t("capacityUnknown");
   const rate = t("bytesPerDay", { size: bytes(bytes_per_day) });
