@@ -100,5 +100,7 @@ def test_sessions_are_bounded() -> None:
 def test_an_issuer_without_tls_and_a_client_without_id_are_refused() -> None:
     with pytest.raises(SettingsError, match="OIDC_CLIENT_ID"):
         load_settings(oidc_issuer=ISSUER)
+    with pytest.raises(SettingsError, match="WORKERS"):
+        load_settings(oidc_issuer=ISSUER, oidc_client_id="a", workers=2)
     with pytest.raises(SettingsError, match="without TLS"):
         OidcProvider(load_settings(oidc_issuer="http://login.example", oidc_client_id="a"), OffsetClock())
