@@ -211,11 +211,16 @@ async def test_recordings_of_all_nodes_are_at_every_node(nodes: Nodes) -> None:
     days = node.json(f"{path}/days?first={first['start'][:10]}&last={by_node['c']['end'][:10]}")["days"]
     assert days[0] == first["start"][:10]
     assert (await fetch(f"/snapshot/{TO_OTHER}.jpg?at={at}"))[0] == 200
-    status, _, playlist = await fetch(f"/hls/{TO_OTHER}/dvr.m3u8?start={first['start']}")
+
+    async def has_both() -> bytes | None:
+        _, _, text = await fetch(f"/hls/{TO_OTHER}/dvr.m3u8?start={first['start']}")
+        assert b"#EXT-X-ENDLIST" not in text, "the owner goes on, or begins"
+        return text if b"node=a" in text and b"node=c" in text else None
+
+    playlist: bytes = await eventually(has_both, "the new owner has recorded a segment")
     lines = playlist.decode().splitlines()
     uris = [line for line in lines if not line.startswith("#")]
     assert [uri.rpartition("node=")[2] for uri in (uris[0], uris[-1])] == ["a", "c"], playlist
-    assert "#EXT-X-ENDLIST" not in lines
     for uri in (uris[0], uris[-1]):
         offset = lines[lines.index(uri) - 1].rpartition("@")[2]
         data = (await fetch(urljoin(f"/hls/{TO_OTHER}/", uri), Range=f"bytes={offset}-"))[2]

@@ -24,13 +24,13 @@ from multidict import MultiDict
 from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE, Clock
 from gateway.cluster.model import Node
-from gateway.errors import LiveedgeError, NodeAwayError, NotFoundError
+from gateway.errors import LiveedgeError, NodeAwayError, NotFoundError, UnavailableError
 from gateway.times import NOW, parse_span, parse_time
 from hls.archive.segment import parse_name, rendition_of
 from hls.live.playlist import CONTENT_TYPE
 from hls.playback.segment_finder import SegmentFinder
 from web.cluster.forwarding import Forwarding
-from web.cluster.playlist_merge import merge_playlists
+from web.cluster.playlist_merge import merge_playlists, without_end
 from web.cluster.recordings import SharedIndex
 from web.cluster.service import Cluster
 
@@ -192,13 +192,19 @@ class ArchiveRouting:
                 zip(names, await asyncio.gather(*(self._text(asked, each, handler) for each in names)), strict=True)
             )
             found = {name: text for name, text in texts.items() if text}
+            goes_on = "" in texts.values() and self._is_open(request)
             if len(found) == 1 and stream == (request.query.get("rendition") or stream):
                 (text,) = found.values()
-                return _playlist(text)
+                return _playlist(without_end(text) if goes_on else text)
             counts = await self._counts(asked)
             if found and (merged := await asyncio.to_thread(merge_playlists, found, counts)) is not None:
-                return _playlist(merged)
+                return _playlist(without_end(merged) if goes_on else merged)
         return await handler(request)
+
+    def _is_open(self, request: web.Request) -> bool:
+        now_90k = self._clock.wall_90k()
+        end_90k = parse_span(request.query, now_90k)[1]
+        return end_90k is None or end_90k > now_90k
 
     def _streams(self, request: web.Request) -> list[str]:
         if (only := request.query.get("rendition")) in ("main", "sub"):
@@ -206,10 +212,12 @@ class ArchiveRouting:
         return ["sub", "main"] if request.query.get("prefer") == "sub" else ["main", "sub"]
 
     async def _text(self, request: web.Request, name: str, handler: Handler) -> str | None:
-        """The playlist of one node; ``None``: it has none, or is away."""
+        """The playlist of one node, empty if it may have one later; ``None``: it has none."""
         if name == self._own_name:
             try:
                 answer = await handler(request)
+            except UnavailableError:
+                return ""
             except LiveedgeError:
                 return None
             return answer.text if isinstance(answer, web.Response) else None
@@ -217,8 +225,8 @@ class ArchiveRouting:
         try:
             text = await self._forwarding.text(request, self._named(name))
         except NodeAwayError:
-            return self._kept.get(key)
-        if text is not None:
+            return self._kept.get(key, "")
+        if text:
             self._kept.pop(key, None)
             self._kept[key] = text
             if len(self._kept) > KEPT_MAX:

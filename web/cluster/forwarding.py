@@ -132,12 +132,14 @@ class Forwarding:
             raise ConnectionResetError(f"the node {node.name} of the cluster was lost while it answered") from None
 
     async def text(self, request: web.Request, node: Node) -> str | None:
-        """What another node answers to a GET request of a client, as text; ``None`` unless it is 200.
+        """What another node answers to a GET request of a client, as text: empty for 503, ``None`` for other errors.
 
         Raises :class:`~gateway.errors.NodeAwayError`.
         """
         fields = {**fields_of(request), hdrs.ACCEPT_ENCODING: "identity"}
         status, body = await self._read(node, request.rel_url.raw_path_qs, fields)
+        if status == 503:
+            return ""
         return body.decode() if status == 200 else None
 
     async def json(self, node: Node, target: str) -> Any:

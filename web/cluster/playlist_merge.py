@@ -70,6 +70,11 @@ def merge_playlists(texts: Mapping[str, str], counts: Counts) -> str | None:
     return "\n".join([*lines, ""])
 
 
+def without_end(text: str) -> str:
+    """A playlist that goes on: a node has recorded nothing yet."""
+    return "".join(line for line in text.splitlines(keepends=True) if line.rstrip() not in ENDED)
+
+
 def _counts(item: _Item, counts: Counts) -> bool:
     match = _SEGMENT.search(item.lines[-1])
     return match is None or counts(item.node, match[1], item.start_90k)

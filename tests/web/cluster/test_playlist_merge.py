@@ -1,6 +1,6 @@
 """Playlists of one recording that several nodes have made, as one."""
 
-from web.cluster.playlist_merge import merge_playlists
+from web.cluster.playlist_merge import merge_playlists, without_end
 
 HEAD = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:6\n"
 
@@ -44,6 +44,7 @@ def test_what_one_node_recorded_follows_what_another_did() -> None:
     assert ended is not None
     assert ended.endswith("#EXT-X-ENDLIST\n")
     assert ended.count("#EXT-X-PLAYLIST-TYPE:VOD") == 1
+    assert without_end(ended) == merge_playlists(texts | {"b": listed("b", [4], msn=90)}, lambda *_: True)
 
 
 def test_a_camera_that_comes_back_to_a_node_grows_at_the_end_alone() -> None:
