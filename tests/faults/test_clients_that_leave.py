@@ -201,6 +201,7 @@ async def path_values(http: aiohttp.ClientSession, offer: str) -> dict[str, str]
         "webhook": "home",
         "wall": "gates",
         "id": "nothing",
+        "subscription": "nobody",
         "export": "nobody",
         "name": re.findall(r'PRELOAD-HINT:TYPE=PART,URI="([^"]+)"', playlist)[-1],
     }

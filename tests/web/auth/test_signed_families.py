@@ -33,6 +33,7 @@ NAMES = {
     "webhook": "0",
     "wall": "nowhere",
     "id": "nothing",
+    "subscription": "nobody",
 }
 WITH_SPAN = ("/hls/{camera}/dvr.m3u8", "/hls/{camera}/iframes.m3u8", "/api/cameras/{camera}/clip.mp4")
 QUERIES = dict.fromkeys(WITH_SPAN, "?start=100&end=200")
