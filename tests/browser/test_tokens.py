@@ -22,6 +22,7 @@ async def test_tokens_and_links_are_made_listed_and_revoked(
     await page.goto(gateway.url)
     await page.get_by_role("dialog").get_by_label("Token").fill(TOKEN)
     await page.keyboard.press("Enter")
+    await page.get_by_role("dialog").wait_for(state="detached")
     await page.get_by_role("link", name="Tokens and links").press("Enter")
     form = page.locator("form").filter(has_text="Make the token")
     await form.get_by_label("Name").fill("gate guard")

@@ -108,8 +108,10 @@ async def test_the_metrics_of_dashboard_and_alerts_exist_and_count(client: Clien
     histograms = {name.removesuffix("_bucket") for name in known if name.endswith("_bucket")}
     for page in DOCS.glob("*.md"):
         named = set(re.findall(r"\bliveedge_[a-z0-9_]+", page.read_text()))
-        # Without an event service there are no counters of its connection. Those of a cluster are in test_cluster.
-        named = {name for name in named if not name.startswith(("liveedge_messaging_", "liveedge_cluster_"))}
+        # Without an event service there are no counters of its connection. Those of a cluster are in
+        # test_cluster, those of workers in test_workers.
+        elsewhere = ("liveedge_messaging_", "liveedge_cluster_", "liveedge_worker_")
+        named = {name for name in named if not name.startswith(elsewhere)}
         named.discard("liveedge_client")  # the Python package
         assert named <= known | histograms, f"{page.name}: {named - known}"
 
