@@ -59,6 +59,7 @@ from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore, read_tables, write_tables
 from web.cluster.archive import ClusterArchive
 from web.cluster.archive_routing import ArchiveRouting
+from web.cluster.export_parts import NodeExports
 from web.cluster.forwarding import Forwarding
 from web.cluster.messaging import in_cluster, request_store
 from web.cluster.peers import Peers
@@ -161,6 +162,7 @@ class Gateway:
             archive_routing = ArchiveRouting(
                 self.cluster, forwarding, self.cluster_archive.index, self.archive_reader.segments, clock
             )
+            self.exports.parts = NodeExports(self.cluster, forwarding, self.cluster_archive.index)
             is_enabled = settings.cluster_viewers is ViewersAt.REDIRECT
             self.redirects = Redirects(self.cluster, forwarding, is_enabled=is_enabled)
             self.remote_live = RemoteLive(self.cluster, forwarding, self.live)

@@ -6,6 +6,7 @@ Rules:
 2. A clip has at most :data:`CLIP_90K`, so that its index stays small. A gap within it is left out; the manifest says
    what wall clock each part shows.
 3. Each recording is compared with its signed hash. A difference does not end the export: the manifest says so, signed.
+4. In a cluster, other nodes export what they have recorded (:mod:`hls.evidence.export_parts`).
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from hls.events.service import EventService
 from hls.evidence import manifest as files
 from hls.evidence.burn_process import burn
 from hls.evidence.export_job import ExportJob
+from hls.evidence.export_parts import ExportParts, Holders, add_part
 from hls.evidence.export_zip import READ_BYTES, CancelledExportError, ExportZip, Written, pieces_of
 from hls.evidence.service import Evidence
 from hls.playback.clip import ClipSpan, make_clip_with_spans
@@ -60,10 +62,16 @@ class CameraPlan:
 
 
 class ExportBuild:
-    """Builds one export. Lives on the event loop; the work is done in ``executor``."""
+    """Builds one export. Lives on the event loop; the work is done in ``executor``. ``parts``: see rule 4."""
 
     def __init__(
-        self, job: ExportJob, segments: SegmentFinder, events: EventService, evidence: Evidence, executor: Executor
+        self,
+        job: ExportJob,
+        segments: SegmentFinder,
+        events: EventService,
+        evidence: Evidence,
+        executor: Executor,
+        parts: ExportParts | None = None,
     ) -> None:
         self.job = job
         self.is_cancelled = False
@@ -74,6 +82,8 @@ class ExportBuild:
         self._executor = executor
         self._pins = contextlib.ExitStack()
         self._plans: list[CameraPlan] = []
+        self._parts = parts
+        self._holders = Holders()
         self._work = 1
         self._done = 0
 
@@ -83,6 +93,8 @@ class ExportBuild:
         Raises :class:`~gateway.errors.NotFoundError` if nothing is recorded of any camera.
         """
         request = self.job.request
+        if self._parts is not None and not request.is_part:
+            self._holders = await self._parts.holders(request)
         for camera_id in request.cameras:
             names = list(RenditionName) if request.rendition is None else [request.rendition]
             for name in names:
@@ -90,18 +102,15 @@ class ExportBuild:
                 if found:
                     self._plans.append(await self._plan_of(RecordedStream(camera_id, name), found))
                     break
-        if not self._plans:
-            raise NotFoundError(
-                f"nothing is recorded of {', '.join(request.cameras)} from {to_rfc3339(request.start_90k)} to"
-                f" {to_rfc3339(request.end_90k)}"
-            )
+        if not self._plans and not self._holders.present:
+            raise self._nothing()
         media = sum(self._bytes_of(segment) for plan in self._plans for segment in plan.segments)
         checked = sum(segment.size for plan in self._plans for segment in plan.segments)
         self._work = max(1, checked + media * (1 + (BURN_IN_WORK if request.burn_in_time else 0)))
         return media * (3 if request.burn_in_time else 1) + (1 << 20)
 
     async def build(self, path: Path) -> dict[str, Any]:
-        """Write the ZIP to ``path``. Returns its size.
+        """Write the ZIP to ``path``. Returns its size, and what the message of the job says.
 
         Raises ``OSError``, a ``LiveedgeError``, and :class:`~hls.evidence.export_zip.CancelledExportError`.
         """
@@ -109,15 +118,45 @@ class ExportBuild:
         archive = await loop.run_in_executor(self._executor, lambda: ExportZip(path, lambda: self.is_cancelled))
         try:
             cameras = [await self._camera(archive, plan, path) for plan in self._plans]
-            manifest = await self._manifest(cameras)
+            keys: list[dict[str, str]] = []
+            for node in self._holders.present:
+                await self._take(archive, node, path.with_suffix(".of-node"), cameras, keys)
+            if not cameras:
+                raise self._nothing()
+            manifest = await self._manifest(cameras, keys)
             await loop.run_in_executor(self._executor, self._add_manifest, archive, manifest)
         finally:
             await loop.run_in_executor(self._executor, archive.close)
-        return {"size": await loop.run_in_executor(self._executor, lambda: path.stat().st_size)}
+        result: dict[str, Any] = {"size": await loop.run_in_executor(self._executor, lambda: path.stat().st_size)}
+        if away := self._holders.away:
+            result["message"] = f"what {', '.join(away)} recorded is not in it, as that node is away: see its manifest"
+        return result
 
     def close(self) -> None:
         """Let retention have the recordings again."""
         self._pins.close()
+
+    def _nothing(self) -> NotFoundError:
+        request = self.job.request
+        return NotFoundError(
+            f"nothing is recorded of {', '.join(request.cameras)} from {to_rfc3339(request.start_90k)} to"
+            f" {to_rfc3339(request.end_90k)}"
+        )
+
+    async def _take(
+        self, archive: ExportZip, node: str, path: Path, cameras: list[dict[str, Any]], keys: list[dict[str, str]]
+    ) -> None:
+        """Rule 4: add what another node has recorded."""
+        assert self._parts is not None
+        loop = asyncio.get_running_loop()
+        try:
+            if await self._parts.fetch(node, self.job.request, path, lambda: self.is_cancelled):
+                taken = {clip["file"] for camera in cameras for clip in camera["clips"]}
+                found = await loop.run_in_executor(self._executor, add_part, archive, path, node, taken)
+                cameras += found[0]
+                keys += found[1]
+        finally:
+            await loop.run_in_executor(self._executor, lambda: path.unlink(missing_ok=True))
 
     async def _find(self, stream: RecordedStream) -> list[Segment]:
         request, found = self.job.request, list[Segment]()
@@ -266,8 +305,10 @@ class ExportBuild:
                 self._progress(len(data))
         return digest.hexdigest()
 
-    async def _manifest(self, cameras: list[dict[str, Any]]) -> bytes:
+    async def _manifest(self, cameras: list[dict[str, Any]], others: list[dict[str, str]]) -> bytes:
         request, keys = self.job.request, await self._evidence.keys()
+        public = {each["id"]: each["public_key"] for each in others}
+        public |= {each.key_id: each.pem for each in keys.values()}
         return files.as_bytes(
             {
                 "type": files.TYPE,
@@ -278,8 +319,9 @@ class ExportBuild:
                 "start": to_rfc3339(request.start_90k),
                 "end": to_rfc3339(request.end_90k),
                 "not_recorded": sorted({*request.cameras} - {each["camera"] for each in cameras}),
+                "away": self._holders.away,
                 "key": self._evidence.key.key_id,
-                "public_keys": [{"id": each.key_id, "public_key": each.pem} for each in keys.values()],
+                "public_keys": [{"id": key_id, "public_key": pem} for key_id, pem in public.items()],
                 "cameras": cameras,
             }
         )

@@ -36,6 +36,7 @@ class NoSpaceError(LiveedgeError):
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
     """``cameras`` in [``start_90k``, ``end_90k``). Without a ``rendition``, the main stream, or what is recorded.
+    ``is_part``: of the export of another node, with what this one has recorded.
 
     Raises :class:`~gateway.errors.BadRequestError` for more than an export can have.
     """
@@ -45,6 +46,7 @@ class ExportRequest:
     end_90k: int
     rendition: RenditionName | None = None
     burn_in_time: bool = False
+    is_part: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.cameras) <= CAMERAS_MAX or len({*self.cameras}) < len(self.cameras):
@@ -61,6 +63,7 @@ class ExportRequest:
             "end_90k": self.end_90k,
             "rendition": self.rendition.value if self.rendition is not None else None,
             "burn_in_time": self.burn_in_time,
+            "is_part": self.is_part,
         }
 
     @classmethod
@@ -72,6 +75,7 @@ class ExportRequest:
             values["end_90k"],
             RenditionName(name) if name is not None else None,
             values["burn_in_time"],
+            values.get("is_part", False),
         )
 
 

@@ -30,6 +30,7 @@ from hls.events.service import EventService
 from hls.evidence import export_table
 from hls.evidence.export_build import ExportBuild
 from hls.evidence.export_job import ExportJob, ExportRequest, ExportState, NoSpaceError
+from hls.evidence.export_parts import ExportParts
 from hls.evidence.export_zip import CancelledExportError
 from hls.evidence.service import Evidence
 from hls.playback.segment_finder import SegmentFinder
@@ -69,6 +70,8 @@ class Exports:
         self._segments = SegmentFinder(archive)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="export")
         self.jobs_by_id: dict[str, ExportJob] = {}
+        self.parts: ExportParts | None = None
+        """The other nodes, in a cluster."""
         self._build: ExportBuild | None = None
         self._wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -145,7 +148,7 @@ class Exports:
         await asyncio.to_thread(self._remove_files, job.id)
 
     def _new_build(self, job: ExportJob) -> ExportBuild:
-        return ExportBuild(job, self._segments, self._events, self._evidence, self._executor)
+        return ExportBuild(job, self._segments, self._events, self._evidence, self._executor, self.parts)
 
     async def _require_space(self, needed: int) -> None:
         """Rule 2."""

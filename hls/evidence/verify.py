@@ -93,10 +93,13 @@ def _verify_export(archive: zipfile.ZipFile, trusted: TrustedKeys | None, report
     manifest = read_manifest(data)
     keys = _keys_of(manifest) | {key.key_id: key}
     _say_who(keys if trusted is None else {key.key_id: key}, trusted, report)
+    cameras = {camera["camera"] for camera in manifest["cameras"]}
     report.say(
-        f"exported {manifest.get('created')}: {len(manifest['cameras'])} camera(s) from {manifest.get('start')} to"
+        f"exported {manifest.get('created')}: {len(cameras)} camera(s) from {manifest.get('start')} to"
         f" {manifest.get('end')}"
     )
+    for node in manifest.get("away", []):
+        report.say(f"what {node} recorded is not in it: that node was away")
     files = [file for camera in manifest["cameras"] for file in camera.get("clips", [])]
     listed = {file["file"]: file for file in files}
     for name in sorted({*names} - listed.keys() - UNLISTED):

@@ -5,13 +5,16 @@ import json
 import os
 import re
 import signal
+import time
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hls.evidence.verify import verify_export
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.gateway_process import GatewayProcess
 from tests.support.whep_clients import aiortc_peer
@@ -97,6 +100,25 @@ def test_events_and_edits_are_those_of_the_whole_gateway(gateway: GatewayProcess
     eventually_sync(lambda: shares(gateway) == [2, 2], "the worker with fewer cameras takes it")
     request(gateway, "DELETE", "/api/cameras/added")
     eventually_sync(lambda: shares(gateway) == [1, 2], "it is removed at all workers")
+
+
+def test_an_export_has_what_all_workers_have_recorded(gateway: GatewayProcess, tmp_path: Path) -> None:
+    start = gateway.json("/api/cameras/door/segments")["segments"][0]["start"]
+    asked = {"cameras": CAMERAS, "start": start, "end": str(time.time())}
+    export = gateway.json("/api/exports", "POST", asked)
+    eventually_sync(lambda: gateway.json(f"/api/exports/{export['id']}")["state"] == "done", "the export is done")
+    path = tmp_path / "export.zip"
+    path.write_bytes(request(gateway, "GET", f"/api/exports/{export['id']}/export.zip")[1])
+    report = verify_export(path, None)
+    assert not report.faults, report.lines
+    with zipfile.ZipFile(path) as file:
+        manifest = json.loads(file.read("manifest.json"))
+    assert sorted(each["camera"] for each in manifest["cameras"]) == sorted(CAMERAS)
+    assert all(each["clips"] for each in manifest["cameras"])
+    assert (manifest["not_recorded"], manifest["away"]) == ([], [])
+    assert [each["id"] for each in gateway.json("/api/exports")["exports"]] == [export["id"]], (
+        "its parts are not listed"
+    )
 
 
 def test_a_session_of_engine_io_that_polls_may_reach_any_worker(gateway: GatewayProcess) -> None:

@@ -40,6 +40,11 @@ def recordings_of(request: web.Request) -> Recordings:
     return gateway.own_recordings if NODE_TOKEN in request.headers else gateway.recordings
 
 
+def is_of_node(request: web.Request) -> bool:
+    """Whether another node of the cluster asks for itself, and not for a client."""
+    return NODE_TOKEN in request.headers and "X-Forwarded-For" not in request.headers
+
+
 def archive_query(request: web.Request) -> str:
     """What every URL of a recording in the answer needs: the token of the request, and the node in a cluster."""
     cluster = request.app[GATEWAY].cluster

@@ -19,7 +19,7 @@ from web.api import evidence_models as models
 from web.api.answer import json_answer
 from web.api.describe import RANGE, describe
 from web.api.file_answer import send_file
-from web.api.parameters import read_model, require_recorded_camera
+from web.api.parameters import is_of_node, read_model, require_recorded_camera
 from web.auth.requests import grant_of
 from web.gateway import GATEWAY
 
@@ -45,6 +45,7 @@ async def create_export(request: web.Request) -> web.Response:
         min(parse_time(body.end, "end", now_90k), now_90k),
         None if body.rendition == "auto" else RenditionName(body.rendition),
         body.burn_in_time,
+        is_part=is_of_node(request),
     )
     job = await gateway.exports.create(wanted, grant.name)
     return json_answer(models.Export.of(job), status=201, headers={"Location": f"/api/exports/{job.id}"})
@@ -54,7 +55,7 @@ async def create_export(request: web.Request) -> web.Response:
 @describe("evidence", {200: models.ExportList})
 async def list_exports(request: web.Request) -> web.Response:
     """List the exports, with their progress."""
-    jobs = [job for job in request.app[GATEWAY].exports.jobs() if _may_see(request, job)]
+    jobs = [job for job in request.app[GATEWAY].exports.jobs() if not job.request.is_part and _may_see(request, job)]
     return json_answer(models.ExportList(exports=[models.Export.of(job) for job in jobs]), headers=NO_CACHE)
 
 
