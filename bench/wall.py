@@ -1,16 +1,18 @@
 """Show a wall of cameras in Chromium for hours, and tell whether memory grows: of the page and of the gateway.
 
-    make bench NAME=wall ARGS='[--tiles 16] [--hours 8] [--csv FILE]'
+    make bench NAME=wall ARGS='[--tiles 16] [--hours 8] [--size 320x180] [--fps 5] [--page 1600x900] [--csv FILE]'
 
 The cameras are small and cheap (:mod:`bench.support.rtsp_farm`), one for each tile; the page is the gateway's own, with
-its players and without changes, and every tile plays over WebRTC. Every half minute garbage is collected and a sample
-is taken:
+its players and without changes, and every tile plays over WebRTC. On a machine that cannot play all tiles they connect
+again and again, which measures something else: choose a smaller size, rate and page there. Every half minute garbage is
+collected and a sample is taken:
 
 heap     JavaScript's heap, MB
 nodes    DOM nodes, in the document or not; listeners likewise
 peers    RTCPeerConnections that are not garbage
-page     memory of the page's process: PSS, which counts shared pages in part, and RSS, MB; "gpu" that of the compositor
-gateway  its PSS and RSS, its tasks and descriptors
+page     memory of the page's process, MB: USS, which it shares with no other process, PSS, which counts shared pages in
+         part and so moves with other browsers on the machine, and RSS; "gpu" that of the compositor
+gateway  its USS, PSS and RSS, its tasks and descriptors
 playing  tiles that have presented another picture since the sample before
 
 At the end each series has a slope (Theil-Sen, which outliers do not move) after the warm-up, with its interval of 95 %
@@ -34,7 +36,7 @@ import psutil
 from playwright.async_api import Browser, CDPSession, Page
 
 from bench.support.rtsp_farm import farm
-from tests.support.browser import chromium
+from tests.support.browser import chromium, count_kept
 from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
 
@@ -52,7 +54,7 @@ START_S = 180.0
 SAMPLES_MAX = 500
 """For the slope, which compares all pairs. Of more samples, adjacent ones are averaged."""
 
-CAMERA = ("--size", "320x180", "--fps", "5", "--kilobits", "60", "--gop", "10")
+CAMERA = ("--kilobits", "60", "--gop", "10")
 
 ALLOWED = {"heap": 0.25, "nodes": 2.0, "listeners": 2.0, "peers": 0.02, "descriptors": 0.5, "tasks": 0.5}
 """Growth an hour that nobody notices: 2 MB of the heap in a working day."""
@@ -90,8 +92,7 @@ class Wall:
 
     async def sample(self) -> dict[str, float]:
         """The page's memory, after its garbage was collected."""
-        await self._cdp.send("HeapProfiler.collectGarbage")
-        peers = await self._count("RTCPeerConnection")
+        peers = await count_kept(self._cdp, "RTCPeerConnection")
         found = (await self._cdp.send("Performance.getMetrics"))["metrics"]
         metrics = {each["name"]: each["value"] for each in found}
         values = {
@@ -101,20 +102,6 @@ class Wall:
             "peers": float(peers),
         }
         return values | await self._processes()
-
-    async def _count(self, name: str) -> int:
-        """Objects of a class that are not garbage."""
-        group = {"objectGroup": "wall"}
-        prototype = await self._cdp.send("Runtime.evaluate", {"expression": f"{name}.prototype", **group})
-        objects = await self._cdp.send("Runtime.queryObjects", {"prototypeObjectId": prototype["result"]["objectId"]})
-        array = objects["objects"]["objectId"]
-        length = await self._cdp.send(
-            "Runtime.callFunctionOn",
-            {"objectId": array, "functionDeclaration": "function () { return this.length; }", "returnByValue": True},
-        )
-        await self._cdp.send("Runtime.releaseObject", {"objectId": array})
-        await self._cdp.send("Runtime.releaseObjectGroup", group)
-        return int(length["result"]["value"])
 
     async def _processes(self) -> dict[str, float]:
         browser = await self._browser.new_browser_cdp_session()
@@ -129,7 +116,7 @@ class Wall:
 
 def _memory_mb(name: str, pid: int) -> dict[str, float]:
     memory = psutil.Process(pid).memory_full_info()
-    return {f"{name} PSS": memory.pss / 1e6, f"{name} RSS": memory.rss / 1e6}
+    return {f"{name} {kind}": getattr(memory, kind.lower()) / 1e6 for kind in ("USS", "PSS", "RSS")}
 
 
 def _gateway(gateway: GatewayProcess) -> dict[str, float]:
@@ -175,11 +162,12 @@ def report(record: Record, tiles: int) -> bool:
     return is_flat and record.playing_min == tiles
 
 
-async def show(gateway: GatewayProcess, tiles: int, hours: float) -> Record:
+async def show(gateway: GatewayProcess, tiles: int, hours: float, size: str) -> Record:
     """Show the wall, and take samples."""
     record = Record()
+    width, height = map(int, size.split("x"))
     async with chromium() as browser:
-        page = await browser.new_page(viewport={"width": 1600, "height": 900})
+        page = await browser.new_page(viewport={"width": width, "height": height})
         await page.goto(f"{gateway.url}/#/wall")
         cdp = await page.context.new_cdp_session(page)
         await cdp.send("Performance.enable")
@@ -201,14 +189,17 @@ async def show(gateway: GatewayProcess, tiles: int, hours: float) -> Record:
     return record
 
 
-def run(tiles: int, hours: float, csv: Path | None) -> bool:
+def run(options: argparse.Namespace) -> bool:
     """Run it all; true if everything was flat."""
-    with tempfile.TemporaryDirectory() as name, farm(*CAMERA) as port:
+    tiles: int = options.tiles
+    csv: Path | None = options.csv
+    camera = (*CAMERA, "--size", options.size, "--fps", str(options.fps))
+    with tempfile.TemporaryDirectory() as name, farm(*camera) as port:
         folder = Path(name)
         tables = [f'[cameras.cam{number}]\nurl = "rtsp://127.0.0.1:{port}/{number}"\n' for number in range(tiles)]
         (folder / "liveedge.toml").write_text("\n".join(tables))
         with GatewayProcess(folder, RECORD="never", START="always") as gateway:
-            record = asyncio.run(show(gateway, tiles, hours))
+            record = asyncio.run(show(gateway, tiles, options.hours, options.page))
     if csv is not None:
         rows = [f"{name},{at:.4f},{value:.2f}\n" for name, points in record.series.items() for at, value in points]
         csv.write_text("".join(rows))
@@ -219,9 +210,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiles", type=int, default=16)
     parser.add_argument("--hours", type=float, default=8.0)
+    parser.add_argument("--size", default="320x180", help="of each camera, pixels")
+    parser.add_argument("--fps", type=int, default=5)
+    parser.add_argument("--page", default="1600x900", help="its size, pixels")
     parser.add_argument("--csv", type=Path, help="where all samples go: name,hours,value")
     options = parser.parse_args()
-    raise SystemExit(0 if run(options.tiles, options.hours, options.csv) else 1)
+    raise SystemExit(0 if run(options) else 1)
 
 
 if __name__ == "__main__":

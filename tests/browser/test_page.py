@@ -9,6 +9,8 @@ from typing import Literal
 from playwright.async_api import Browser, Page, Request
 
 from tests.support.accessibility import serious_violations
+from tests.support.browser import count_kept
+from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import TIMEOUT_MS, cameras, plays
 
@@ -131,6 +133,21 @@ async def test_zoom_and_forced_colors(two_hours: tuple[GatewayProcess, int], bro
           canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"""
     )
     assert painted
+
+
+async def test_views_that_are_left_are_freed(door: GatewayProcess, page: Page) -> None:
+    await page.goto(door.url)
+    for place in ("#/camera/door", "#/playback?cameras=door") * 2:
+        await page.evaluate("(place) => { location.hash = place; }", place)
+        await page.locator(".timeline canvas").wait_for()
+        await page.evaluate("() => { location.hash = '#/'; }")
+        await page.locator('[data-camera="door"]').wait_for()
+    cdp = await page.context.new_cdp_session(page)
+
+    async def timelines_are_freed() -> bool:
+        return await count_kept(cdp, "HTMLCanvasElement") == 0
+
+    await eventually(timelines_are_freed, "no timeline is kept")
 
 
 async def test_hidden_tab_does_not_poll(door: GatewayProcess, page: Page) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, CDPSession, Page, async_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 
@@ -80,3 +80,17 @@ def assert_moving_picture(seen: list[dict[str, Any]]) -> None:
     """Assert that the frames are not black, and that they differ."""
     assert min(frame["light"] for frame in seen) > 8, seen
     assert len({frame["hash"] for frame in seen}) > 1, seen
+
+
+async def count_kept(cdp: CDPSession, name: str) -> int:
+    """How many objects of a class the page still has after its garbage was collected. ``name`` is an expression."""
+    group = {"objectGroup": "count_kept"}
+    await cdp.send("HeapProfiler.collectGarbage")
+    prototype = await cdp.send("Runtime.evaluate", {"expression": f"{name}.prototype", **group})
+    found = await cdp.send("Runtime.queryObjects", {"prototypeObjectId": prototype["result"]["objectId"], **group})
+    array = {"objectId": found["objects"]["objectId"], "returnByValue": True}
+    length = await cdp.send(
+        "Runtime.callFunctionOn", {**array, "functionDeclaration": "function () { return this.length; }"}
+    )
+    await cdp.send("Runtime.releaseObjectGroup", group)
+    return int(length["result"]["value"])

@@ -95,9 +95,13 @@ export class Timeline {
       this.preview,
       h("p", { id: "timeline-help", class: "visually-hidden" }, t("timelineHelp")),
     );
-    new ResizeObserver(() => this.draw()).observe(this.canvas);
+    const { signal } = this.closing;
+    const observer = new ResizeObserver(() => this.draw());
+    observer.observe(this.canvas);
+    signal.addEventListener("abort", () => observer.disconnect());
+    // Without the signal, the document would keep the listener, and so the view, for ever.
     for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"])
-      matchMedia(query).addEventListener("change", () => this.draw());
+      matchMedia(query).addEventListener("change", () => this.draw(), { signal });
     this.slider.addEventListener("keydown", (event) => this.key(event));
     this.slider.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.slider.addEventListener("pointerdown", (event) => this.press(event));
