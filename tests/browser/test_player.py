@@ -5,6 +5,8 @@ import re
 
 from playwright.async_api import Page, Route, WebSocketRoute
 
+from tests.support.browser import count_kept
+from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import TIMEOUT_MS, embed, notice, plays
 from tests.support.rtsp import free_port
@@ -88,3 +90,42 @@ async def test_the_badge_of_live_video_becomes_a_dot_until_the_pointer_is_there(
     await page.wait_for_function(f"() => {width} < 40", timeout=TIMEOUT_MS)
     await page.hover("live-edge-player")
     assert await page.evaluate(width) > 60
+
+
+async def test_players_that_leave_while_they_connect_are_freed(door: GatewayProcess, page: Page) -> None:
+    await embed(page, door.url)
+    await plays(page, "webrtc")
+    # The transport is connected and the event about the connection is still to come: Chromium never frees a connection
+    # that is closed then.
+    await page.evaluate("""async () => {
+      const Peer = RTCPeerConnection;
+      window.RTCPeerConnection = function (options) {
+        const peer = new Peer(options);
+        peer.addEventListener("iceconnectionstatechange", () => {
+          if (peer.iceConnectionState === "connected") document.querySelector("live-edge-player")?.remove();
+        });
+        return peer;
+      };
+      const leaves = () => new Promise((resolve) => {
+        const observer = new MutationObserver(() => {
+          if (document.querySelector("live-edge-player")) return;
+          observer.disconnect();
+          resolve();
+        });
+        observer.observe(document.body, { childList: true });
+      });
+      document.querySelector("live-edge-player").remove();
+      for (let count = 0; count < 16; count++) {
+        const left = leaves();
+        document.body.innerHTML = '<live-edge-player camera="door" transports="webrtc"></live-edge-player>';
+        await left;
+      }
+      window.RTCPeerConnection = Peer;
+    }""")
+    cdp = await page.context.new_cdp_session(page)
+
+    async def all_are_freed() -> bool:
+        names = ("RTCPeerConnection", "HTMLVideoElement", "customElements.get('live-edge-player')")
+        return [await count_kept(cdp, name) for name in names] == [0, 0, 0]
+
+    await eventually(all_are_freed, "no connection, video or player is kept")

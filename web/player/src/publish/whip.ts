@@ -2,6 +2,7 @@
 // is ICE-lite, and learns the addresses of this browser from its connectivity checks.
 
 import type { Api } from "../core/api.ts";
+import { closePeer } from "../transports/peer.ts";
 import { parseIceServers } from "../transports/webrtc.ts";
 
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -41,8 +42,7 @@ export class WhipSession {
   }
 
   close(): void {
-    this.peer.onconnectionstatechange = null;
-    this.peer.close();
+    closePeer(this.peer, this.resource !== null);
     if (this.resource === null) return;
     const signal = AbortSignal.timeout(DELETE_TIMEOUT_MS);
     void fetch(this.resource, { method: "DELETE", headers: this.api.headers, keepalive: true, signal }).catch(() => {});

@@ -2,6 +2,7 @@
 // without candidates: the gateway is ICE-lite, and learns the addresses of this browser from its connectivity checks.
 
 import { type Api, ApiError } from "../core/api.ts";
+import { closePeer } from "./peer.ts";
 import { parseIceServers } from "./webrtc.ts";
 
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -75,8 +76,7 @@ export class TalkSession {
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.peer.onconnectionstatechange = null;
-    this.peer.close();
+    closePeer(this.peer, this.resource !== null);
     if (this.resource === null) return;
     const signal = AbortSignal.timeout(DELETE_TIMEOUT_MS);
     void fetch(this.resource, { method: "DELETE", headers: this.api.headers, keepalive: true, signal }).catch(() => {});

@@ -5,6 +5,7 @@ import { Api, ApiError, toFailure } from "../core/api.ts";
 import { RtpClock } from "../core/clock.ts";
 import { renditionQuery } from "../core/rendition.ts";
 import type { Viewer, ViewerClock, ViewerRequest } from "../generated/api.ts";
+import { closePeer } from "./peer.ts";
 import {
   BrowserError,
   createVideo,
@@ -78,7 +79,7 @@ export class WebRtcTransport implements Transport {
     clearInterval(this.clockTimer);
     clearInterval(this.degradedTimer);
     clearTimeout(this.pairTimer);
-    this.peer?.close();
+    if (this.peer) closePeer(this.peer, this.session !== null);
     this.session?.close();
     this.surface.srcObject = null;
   }
