@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from aiohttp import web
 
@@ -16,10 +17,12 @@ from gateway.compiled import pure_reason
 from gateway.errors import SettingsError
 from web.api.routes import add_routes
 from web.api.shared_answers import SHARED_ANSWERS, SharedAnswers
+from web.auth.access_index import FileIndex
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
 from web.auth.issued import IssuedAccess
 from web.auth.revocation import note_response_started
 from web.auth.rtsp_access import RtspAccess
+from web.auth.shared_access import SharedAccess
 from web.auth.viewer_ownership import VIEWER_OWNERSHIP, ViewerOwnership
 from web.descriptors import raise_limit
 from web.gateway import GATEWAY, Gateway
@@ -65,9 +68,11 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: Worker |
     """The gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
     gateway = Gateway(settings, clock, worker)
     signing_key = gateway.cluster.keys[KeyName.URLS] if gateway.cluster is not None else None
-    issued = IssuedAccess(gateway.archive.index, clock, IN_CLUSTER if gateway.cluster is not None else None)
-    gateway.archive.index_sync.on_repaired.append(issued.index_repaired)
-    authenticator = Authenticator(settings, clock, gateway.service.cameras, signing_key, issued)
+    access = SharedAccess(worker.access_file, clock, Path(worker.data_dir)) if worker is not None else None
+    issued = _issued(gateway, clock, access)
+    if worker is None or worker.number == 1:
+        gateway.archive.index_sync.on_repaired.append(issued.index_repaired)
+    authenticator = Authenticator(settings, clock, gateway.service.cameras, signing_key, issued, access)
     authenticator.verify_node = gateway.node_tokens.verify if gateway.node_tokens is not None else None
     http_metrics = HttpMetrics()
     admission = Admission(settings, authenticator, http_metrics.requests_refused, http_metrics.record)
@@ -97,6 +102,16 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: Worker |
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.append(_lifetime)
     return app
+
+
+def _issued(gateway: Gateway, clock: Clock, shared: SharedAccess | None) -> IssuedAccess:
+    """Where the tokens and links are that this process knows."""
+    worker, index = gateway.worker, gateway.archive.index
+    if worker is not None and shared is not None and worker.number > 1:
+        return IssuedAccess(FileIndex(shared.data_dir), clock, shared=shared)
+    if worker is not None:
+        return IssuedAccess(index, clock, shared=shared)
+    return IssuedAccess(index, clock, IN_CLUSTER if gateway.cluster is not None else None)
 
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:

@@ -1,12 +1,14 @@
 """Private files: replaced atomically, synced to disk, and readable by their owner only."""
 
 import contextlib
+import fcntl
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from hls.archive.data_dir import make_private_dir
+from hls.archive.data_dir import FILE_MODE, make_private_dir
 from hls.archive.durable import replace_file, sync_file, sync_folder
 
 
@@ -40,3 +42,15 @@ def read_private(path: Path, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise ValueError("it is too large")
     return data
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time may change a file, of those that ask. Blocking. Raises ``OSError``."""
+    make_private_dir(path.parent)
+    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -153,13 +153,6 @@ class Settings(
                     "workers",
                     name,
                 )
-        if self.workers > 1 and self.oidc_issuer is not None:
-            raise contradiction(
-                "OIDC_ISSUER keeps sign-ins in the memory of one process, and WORKERS starts several, which would not"
-                " know each other's: set WORKERS=1, or use tokens",
-                "workers",
-                "oidc_issuer",
-            )
         if self.webrtc_udp_port and self.webrtc_udp_port + self.workers - 1 > PORT_MAX:
             raise contradiction(
                 f"WEBRTC_UDP_PORT {self.webrtc_udp_port} leaves no port for each of {self.workers} WORKERS: set a"

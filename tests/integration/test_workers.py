@@ -1,5 +1,6 @@
 """The workers of ``WORKERS`` as one gateway: real processes, one address, fake cameras of the settings."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -12,16 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from hls.evidence.verify import verify_export
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.gateway_process import GatewayProcess
+from tests.support.oidc import OidcServer, through_the_forms
 from tests.support.whep_clients import aiortc_peer
 
 pytestmark = pytest.mark.integration
 
 CAMERAS = ("door", "gate", "yard")
+
+TOKEN = "the-token-of-the-admin"
 
 TABLES = "".join(f'[cameras.{name}]\nurl = "fake://{name}"\nengine = "fake"\n' for name in CAMERAS)
 
@@ -30,9 +35,32 @@ TABLES = "".join(f'[cameras.{name}]\nurl = "fake://{name}"\nengine = "fake"\n' f
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     folder: Path = tmp_path_factory.mktemp("workers")
     (folder / "liveedge.toml").write_text(TABLES)
-    with GatewayProcess(folder, WORKERS=2, START="always", RECORD="always") as process:
-        eventually_sync(lambda: shares(process) == [1, 2], "each worker captures its share")
-        yield process
+    provider = OidcServer()
+    # The provider is a process of this loop.
+    with asyncio.Runner() as runner:
+        runner.run(provider.__aenter__())
+        settings = {name.upper(): value for name, value in provider.settings.items()}
+        process = GatewayProcess(folder, WORKERS=2, START="always", RECORD="always", AUTH_TOKEN=TOKEN, **settings)
+        process.headers = {"Authorization": f"Bearer {TOKEN}"}
+        try:
+            with process:
+                eventually_sync(lambda: shares(process) == [1, 2], "each worker captures its share")
+                runner.run(provider.accept(f"{process.url}/"))
+                yield process
+        finally:
+            runner.run(provider.__aexit__())
+
+
+def addresses(gateway: GatewayProcess) -> list[str]:
+    """Where each worker is for the others: who asks there asks this worker."""
+    nodes = {each["name"]: each["url"] for each in status(gateway)["cluster"]["nodes"]}
+    return [nodes["worker-1"], nodes["worker-2"]]
+
+
+def headers_of(gateway: GatewayProcess, token: str | None = None) -> dict[str, str]:
+    """Of a request to one worker that looks as one to the gateway."""
+    headers = {"Host": gateway.url.removeprefix("http://"), "Origin": gateway.url}
+    return headers | ({"Authorization": f"Bearer {token}"} if token else {})
 
 
 def status(gateway: GatewayProcess) -> dict[str, Any]:
@@ -62,7 +90,7 @@ def request(gateway: GatewayProcess, method: str, path: str, body: str | None = 
     """On a connection of its own: any worker may take it."""
     connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=30)
     try:
-        connection.request(method, path, body, {"Content-Type": "text/plain" if body else "*/*"})
+        connection.request(method, path, body, gateway.headers | {"Content-Type": "text/plain" if body else "*/*"})
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:
@@ -138,7 +166,7 @@ def test_a_session_of_engine_io_that_polls_may_reach_any_worker(gateway: Gateway
 
 async def test_viewers_are_where_the_camera_is_captured(gateway: GatewayProcess) -> None:
     for camera in CAMERAS:
-        async with aiortc_peer(f"{gateway.url}/whep/{camera}") as viewer:
+        async with aiortc_peer(f"{gateway.url}/whep/{camera}", token=TOKEN) as viewer:
 
             async def has_pictures(viewer: Any = viewer) -> bool:
                 return bool((await viewer.counts())["pictures"] > 5)
@@ -150,17 +178,96 @@ async def test_viewers_are_where_the_camera_is_captured(gateway: GatewayProcess)
         await eventually(lambda camera=camera: "webrtc" not in gateway.camera(camera)["viewers"], "it is ended there")  # type: ignore[misc]
 
 
-def test_the_cameras_of_a_worker_that_is_killed_go_on_and_it_comes_back(gateway: GatewayProcess) -> None:
+async def test_tokens_and_links_are_those_of_the_whole_gateway(gateway: GatewayProcess) -> None:
+    first, second = addresses(gateway)
+    admin = headers_of(gateway, TOKEN)
+    async with aiohttp.ClientSession() as http:
+
+        async def answer(method: str, url: str, headers: dict[str, str], body: object = None) -> tuple[int, Any]:
+            async with http.request(method, url, headers=headers, json=body) as reply:
+                return reply.status, await reply.json(content_type=None) if reply.status in (200, 201) else None
+
+        async def codes(path: str, headers: dict[str, str]) -> list[int]:
+            return [(await answer("GET", f"{worker}{path}", headers))[0] for worker in (first, second)]
+
+        made = [
+            (await answer("POST", f"{worker}/api/tokens", admin, {"name": worker[-5:], "role": "viewer"}))[1]
+            for worker in (first, second)
+        ]
+        taken = {"name": made[0]["name"], "role": "viewer"}
+        assert (await answer("POST", f"{second}/api/tokens", admin, taken))[0] == 409
+        for token in made:
+            assert await codes("/api/cameras/door", headers_of(gateway, token["token"])) == [200, 200]
+        for worker in (first, second):
+            listed = (await answer("GET", f"{worker}/api/tokens", admin))[1]["tokens"]
+            assert {each["id"] for each in listed if each["source"] == "api"} == {token["id"] for token in made}
+        wanted = {"path": "/mjpeg/door", "name": "for the police"}
+        link = (await answer("POST", f"{second}/api/sign", admin, wanted))[1]
+        viewer = headers_of(gateway, made[1]["token"])
+        plain = headers_of(gateway)
+        for url, headers, end in (
+            (f"/mjpeg/door?token={link['token']}", plain, f"/api/links/{link['id']}"),
+            ("/mjpeg/door", viewer, f"/api/tokens/{made[1]['id']}"),
+        ):
+            async with (
+                http.get(f"{first}{url}", headers=headers) as here,
+                http.get(f"{second}{url}", headers=headers) as there,
+            ):
+                assert (here.status, there.status) == (200, 200)
+                assert (await answer("DELETE", f"{first}{end}", admin))[0] == 204
+                for stream in (here, there):
+                    async with asyncio.timeout(60):
+                        with pytest.raises(aiohttp.ClientError):
+                            await stream.read()
+            assert await codes(url, headers) == [401, 401]
+        assert await codes("/api/cameras/door", headers_of(gateway, made[0]["token"])) == [200, 200]
+
+
+async def test_who_signed_in_at_one_worker_is_signed_in_at_all(gateway: GatewayProcess) -> None:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+        callback = await through_the_forms(http, f"{gateway.url}/auth/login", "olga")
+        async with http.get(callback, allow_redirects=False) as answer:
+            assert answer.status == 303
+        page = headers_of(gateway)
+        for worker in addresses(gateway):
+            for camera in CAMERAS:  # some of them are of the other worker, which has to know who asks
+                url = f"{worker}/api/cameras/{camera}/capture/start"
+                async with http.post(url, headers=page, json={"client_id": "page"}) as answer:
+                    assert answer.status == 200, await answer.text()
+                other = {**page, "Origin": "http://127.0.0.1:1"}
+                async with http.post(url, headers=other, json={"client_id": "page"}) as answer:
+                    assert answer.status in (401, 403)
+            forged = {**headers_of(gateway), "Liveedge-Sign-In": "made-up", "Cookie": ""}
+            async with aiohttp.request("GET", f"{worker}/api/cameras/door", headers=forged) as answer:
+                assert answer.status == 401
+        first, second = addresses(gateway)
+        async with http.get(f"{second}/mjpeg/door", headers=page) as mjpeg:
+            assert mjpeg.status == 200
+            async with http.post(f"{first}/auth/logout", headers=page) as answer:
+                assert answer.status == 200
+            async with asyncio.timeout(60):
+                with pytest.raises(aiohttp.ClientError):
+                    await mjpeg.read()
+
+
+async def test_the_cameras_of_a_worker_that_is_killed_go_on_and_it_comes_back(gateway: GatewayProcess) -> None:
     before = workers(gateway)
-    os.kill(int(before["worker 2"]), signal.SIGKILL)
-    eventually_sync(lambda: set(owners(gateway).values()) == {"worker-1"}, "the other takes them over")
-    assert request(gateway, "GET", "/ready")[0] == 200
-    eventually_sync(lambda: len(status(gateway)["cluster"]["nodes"]) == 2, "it is started again", limit_s=120)
+    made = gateway.json("/api/tokens", "POST", {"name": "guard", "role": "viewer"})
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+        async with http.get(await through_the_forms(http, f"{gateway.url}/auth/login", "olga")) as answer:
+            assert answer.status == 200
+        os.kill(int(before["worker 2"]), signal.SIGKILL)
+        await eventually(lambda: set(owners(gateway).values()) == {"worker-1"}, "the other takes them over")
+        assert request(gateway, "GET", "/ready")[0] == 200
+        await eventually(lambda: len(status(gateway)["cluster"]["nodes"]) == 2, "it is started again", limit_s=120)
+        for headers in (headers_of(gateway), headers_of(gateway, made["token"])):
+            async with http.get(f"{addresses(gateway)[1]}/api/cameras/door", headers=headers) as answer:
+                assert answer.status == 200, "it knows who signed in, and the tokens"
     after = workers(gateway)
     assert after["worker 1"] == before["worker 1"]
     assert after["worker 2"] != before["worker 2"]
     assert "worker 2 ended (by SIGKILL)" in gateway.log()
-    eventually_sync(lambda: status(gateway)["problems"] == [], "no problem is left")
+    await eventually(lambda: status(gateway)["problems"] == [], "no problem is left")
 
 
 def test_sigterm_ends_all_workers_in_order(gateway: GatewayProcess) -> None:

@@ -46,6 +46,8 @@ class GatewayProcess:
         self.folder = folder
         self.log_path = folder / "gateway.log"
         self.url = ""
+        self.headers: dict[str, str] = {}
+        """Of each request."""
         inherited = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
         self.environment: dict[str, str] = {name: os.environ[name] for name in inherited if name in os.environ}
         self.environment |= {"PORT": "0", "WEBRTC_UDP_PORT": "0", "RTSP_PORT": "0", "DATA_DIR": str(folder / "data")}
@@ -140,7 +142,9 @@ class GatewayProcess:
         self, path: str, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of the answer to a request, for every status."""
-        request = urllib.request.Request(self.url + path, data=body, method=method, headers=dict(headers or {}))
+        request = urllib.request.Request(
+            self.url + path, data=body, method=method, headers={**self.headers, **(headers or {})}
+        )
         try:
             with urllib.request.urlopen(request, timeout=START_S) as reply:
                 return reply.status, dict(reply.headers.items()), reply.read()

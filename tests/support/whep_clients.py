@@ -149,7 +149,7 @@ async def _process(*command: str) -> AsyncIterator[Watching]:
 
 @asynccontextmanager
 async def aiortc_peer(
-    endpoint: str, policy: str = "max-bundle", sections: Sequence[str] = ("video", "audio")
+    endpoint: str, policy: str = "max-bundle", sections: Sequence[str] = ("video", "audio"), token: str | None = None
 ) -> AsyncIterator[Watching]:
     """A viewer of aiortc at a WHEP endpoint, until the block ends."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy(policy)))
@@ -173,7 +173,8 @@ async def aiortc_peer(
                 kind = section.removeprefix("inactive-")
                 peer.addTransceiver(kind, direction="recvonly" if kind == section else "inactive")
         await peer.setLocalDescription(await peer.createOffer())
-    async with aiohttp.ClientSession(headers={"Content-Type": "application/sdp"}) as http:
+    headers = {"Content-Type": "application/sdp"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    async with aiohttp.ClientSession(headers=headers) as http:
         async with http.post(endpoint, data=peer.localDescription.sdp) as reply:
             answer, location = await reply.text(), reply.headers.get("Location", "")
             joined = str(reply.url)

@@ -1,13 +1,22 @@
 """The SQL of tokens and signed links. Blocking; in the thread of the index."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from gateway.access import Scope
 from hls.archive.access_schema import access_token, signed_link
-from hls.archive.database import Database
+
+
+class AccessDatabase(Protocol):
+    """The part of :class:`~hls.archive.database.Database` that is used here."""
+
+    def transaction(self, *, is_synced: bool = False) -> AbstractContextManager[Connection]:
+        """One transaction; ``is_synced``: on the disk when it ends. Raises ``StorageError``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class IssuedLink:
     revoked_90k: int | None = None
 
 
-def load_tokens(database: Database) -> list[IssuedToken]:
+def load_tokens(database: AccessDatabase) -> list[IssuedToken]:
     """All tokens, the oldest first."""
     with database.transaction() as connection:
         rows = connection.execute(select(access_token).order_by(access_token.c.created_90k, access_token.c.id)).all()
@@ -61,7 +70,7 @@ def load_tokens(database: Database) -> list[IssuedToken]:
     ]
 
 
-def load_links(database: Database) -> list[IssuedLink]:
+def load_links(database: AccessDatabase) -> list[IssuedLink]:
     """All links, the oldest first."""
     with database.transaction() as connection:
         rows = connection.execute(select(signed_link).order_by(signed_link.c.created_90k, signed_link.c.id)).all()
@@ -79,26 +88,26 @@ def load_links(database: Database) -> list[IssuedLink]:
     ]
 
 
-def add_token(database: Database, token: IssuedToken) -> None:
+def add_token(database: AccessDatabase, token: IssuedToken) -> None:
     """Keep a new token."""
     with database.transaction(is_synced=True) as connection:
         connection.execute(insert(access_token).values(_token_row(token)))
 
 
-def remove_token(database: Database, token_id: str) -> None:
+def remove_token(database: AccessDatabase, token_id: str) -> None:
     """Forget a token."""
     with database.transaction(is_synced=True) as connection:
         connection.execute(delete(access_token).where(access_token.c.id == token_id))
 
 
-def note_uses(database: Database, used_90k: Mapping[str, int]) -> None:
+def note_uses(database: AccessDatabase, used_90k: Mapping[str, int]) -> None:
     """Keep when tokens were used last, by id."""
     with database.transaction() as connection:
         for token_id, time_90k in used_90k.items():
             connection.execute(update(access_token).where(access_token.c.id == token_id).values(last_used_90k=time_90k))
 
 
-def write_links(database: Database, links: Sequence[IssuedLink], forgotten: Collection[str] = ()) -> None:
+def write_links(database: AccessDatabase, links: Sequence[IssuedLink], forgotten: Collection[str] = ()) -> None:
     """Keep links, new or changed, and forget others, by id."""
     ids = [link.id for link in links] + list(forgotten)
     with database.transaction(is_synced=bool(links)) as connection:
@@ -108,7 +117,7 @@ def write_links(database: Database, links: Sequence[IssuedLink], forgotten: Coll
             connection.execute(insert(signed_link), [_link_row(link) for link in links])
 
 
-def replace_all(database: Database, tokens: Sequence[IssuedToken], links: Sequence[IssuedLink]) -> None:
+def replace_all(database: AccessDatabase, tokens: Sequence[IssuedToken], links: Sequence[IssuedLink]) -> None:
     """Let the tables have these rows and no others."""
     with database.transaction(is_synced=True) as connection:
         connection.execute(delete(access_token))

@@ -35,6 +35,7 @@ from web.auth.rate_limiter import AuthRateLimiter
 from web.auth.requests import RULE, SESSION, credential_note, grant_of
 from web.auth.session_cookie import session_secret
 from web.auth.sessions import NO_CREDENTIAL, AuthSession, AuthSessions, Credential
+from web.auth.shared_access import SharedAccess
 from web.auth.signing import UrlSigner
 from web.auth.signing_key import kept_key
 from web.auth.socket_access import SocketAccess
@@ -50,11 +51,17 @@ NODE_TOKEN = "Liveedge-Node"  # noqa: S105
 """The header field with the token of a node of the cluster (:mod:`web.cluster.tokens`)."""
 
 
+SIGN_IN = "Liveedge-Sign-In"
+"""The header field with the secret of a sign-in, of a request that another worker forwards. That has judged the page
+that asked, which the cookie depends on. From anybody else it is ignored."""
+
+
 class Authenticator:
     """See the module. Raises :class:`~gateway.errors.SettingsError`.
 
     ``cameras`` are those that exist now. ``signing_key`` is the one that signs URLs where ``AUTH_SIGNING_KEY`` is not
     set; without it, one is made. ``issued`` are the tokens and links of the API; without it there are none.
+    ``shared`` is for workers, which share what was given: it is read with ``issued``.
     """
 
     def __init__(
@@ -64,6 +71,7 @@ class Authenticator:
         cameras: Collection[str] = (),
         signing_key: str | None = None,
         issued: IssuedAccess | None = None,
+        shared: SharedAccess | None = None,
     ) -> None:
         self._clock = clock
         self._host = settings.host
@@ -73,15 +81,24 @@ class Authenticator:
         self.oidc: Oidc | None = None
         """``None`` where people cannot sign in."""
         if settings.oidc_issuer is not None:
-            self.oidc = Oidc(settings, clock, lambda: self.signer.key)
+            self.oidc = Oidc(settings, clock, lambda: self.signer.key, shared)
         self._used_90k: dict[str, int] = {}
         self.verify_node: Callable[[str, str, str], str] | None = None
         """Returns the name of the node that sent a token for a method and a path, or raises ``UnauthorizedError``."""
-        self._marks = CameraMarks(settings.data_dir, cameras, is_kept=settings.has_auth)
+        self._marks = CameraMarks(
+            shared.data_dir if shared is not None else settings.data_dir,
+            cameras,
+            is_kept=settings.has_auth,
+            shared=shared,
+        )
         self.rate_limiter = AuthRateLimiter(clock)
         self._apply(settings)
         self.sessions = AuthSessions(self._verify, clock)
         self.issued.on_revoked = self.sessions.tokens_changed
+        if shared is not None:
+            shared.on_changed.append(self._take_over)
+            if self.oidc is not None:
+                shared.before_look.append(self.oidc.sessions.share_uses)
         if settings.auth_disabled and not is_loopback(settings.host):
             log.warning(
                 "AUTH_DISABLED: every client that can reach %s may watch and change every camera", settings.host
@@ -95,6 +112,12 @@ class Authenticator:
     async def cameras_changed(self) -> None:
         """Cameras were added or removed: live URLs that were signed for a removed one end."""
         await self._marks.update(is_kept=self.is_enabled)
+
+    async def _take_over(self) -> None:
+        """Another worker ended something that is not in ``issued``."""
+        await self._marks.reload()
+        if self.oidc is not None and await self.oidc.sessions.forget_ended():
+            self.sessions.tokens_changed()
 
     def start(self) -> None:
         """Start to revoke what ended credentials opened."""
@@ -230,7 +253,11 @@ class Authenticator:
         return self.signer.is_redeemable(token, target)
 
     def _session_secret(self, request: web.Request) -> str | None:
-        return None if self.oidc is None else session_secret(request)
+        if self.oidc is None:
+            return None
+        if NODE_TOKEN in request.headers:
+            return request.headers.get(SIGN_IN)
+        return session_secret(request)
 
     def _target_of(self, rule: Rule, request: web.Request) -> Target:
         try:
@@ -272,16 +299,24 @@ class Authenticator:
                 "this needs a token: as Authorization: Bearer over HTTP, as auth.token over Socket.IO"
             )
         if credential.is_cookie:
-            signed_in = self.oidc.sessions.find(credential.token) if self.oidc is not None else None
+            signed_in = await self.oidc.sessions.find(credential.token) if self.oidc is not None else None
             if signed_in is None:
                 raise UnauthorizedError("your sign-in has ended; sign in again", is_invalid=True)
             return signed_in.grant
+        try:
+            return await self._verify_token(credential, credential.token)
+        except UnauthorizedError:
+            if not await self.issued.refresh():
+                raise
+        return await self._verify_token(credential, credential.token)
+
+    async def _verify_token(self, credential: Credential, token: str) -> Grant:
         if credential.target is not None:
-            grant = self.signer.verify(credential.token, credential.target)
+            grant = self.signer.verify(token, credential.target)
             if grant is None:
                 raise _WrongTokenError("this gateway did not sign this URL; ask POST /api/sign", is_invalid=True)
             return grant
-        grant = self.tokens.find(credential.token) or await self.jwt.verify(credential.token)
+        grant = self.tokens.find(token) or await self.jwt.verify(token)
         if grant is None:
             raise _WrongTokenError("this token is unknown, or was revoked", is_invalid=True)
         return grant

@@ -2,6 +2,9 @@
 
 The two lists are in memory, and every change is written. When the index had to be replaced by another file, all of it
 is written again.
+
+Workers share one database (:mod:`web.auth.access_index`). Each has all of both lists in memory, and reads them again
+when another one has changed them. Where a worker cannot read them at its start, it knows none until it can.
 """
 
 import asyncio
@@ -10,10 +13,11 @@ from collections.abc import Callable
 
 from gateway.clock import Clock
 from gateway.errors import ConflictError, LiveedgeError
-from hls.archive.index import SegmentIndex
 from web.auth import access_table
+from web.auth.access_index import AccessIndex, SharedIndex
 from web.auth.issued_links import IssuedLinks
 from web.auth.issued_tokens import IssuedTokens
+from web.auth.shared_access import SharedAccess
 
 FLUSH_S = 10.0
 """How long what may be lost with a crash waits: when tokens were used, and links without a name."""
@@ -22,8 +26,13 @@ FLUSH_S = 10.0
 class IssuedAccess:
     """See the module. Without an index, nothing can be issued."""
 
-    def __init__(self, index: SegmentIndex | None, clock: Clock, refusal: str | None = None) -> None:
+    def __init__(
+        self, index: AccessIndex | None, clock: Clock, refusal: str | None = None, shared: SharedAccess | None = None
+    ) -> None:
+        if shared is not None and index is not None:
+            index = SharedIndex(index, shared)
         self._index = index
+        self._shared = shared
         self._refusal = refusal
         self.tokens = IssuedTokens(index, clock, self._revoked)
         self.links = IssuedLinks(index, clock, self._revoked)
@@ -38,8 +47,14 @@ class IssuedAccess:
 
     async def start(self) -> None:
         """Read what was issued. Raises ``StorageError``."""
-        await self.tokens.load()
-        await self.links.load()
+        if self._shared is None:
+            await self.tokens.load()
+            await self.links.load()
+        else:
+            self._shared.on_changed.append(self.reload)
+            with contextlib.suppress(LiveedgeError):  # the first worker may be making it; this is tried again
+                await self._shared.refresh()
+            self._shared.start()
         self._task = asyncio.create_task(self._run(), name="issued-access")
 
     async def close(self) -> None:
@@ -49,6 +64,21 @@ class IssuedAccess:
             await asyncio.wait([self._task])
             self._task = None
             await self._flush()
+        if self._shared is not None:
+            await self._shared.close()
+
+    async def refresh(self) -> bool:
+        """Take over what another worker has just changed; returns whether there was anything."""
+        if self._shared is None:
+            return False
+        with contextlib.suppress(LiveedgeError):
+            return await self._shared.refresh()
+        return False
+
+    async def reload(self) -> None:
+        """Take over what other workers have changed. Raises ``StorageError``."""
+        await self.tokens.reload()
+        await self.links.reload()
 
     async def index_repaired(self) -> None:
         """The index may be another file than before."""

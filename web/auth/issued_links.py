@@ -17,8 +17,8 @@ from dataclasses import replace
 
 from gateway.clock import Clock
 from gateway.errors import ConflictError, NotFoundError
-from hls.archive.index import SegmentIndex
 from web.auth import access_table
+from web.auth.access_index import AccessIndex
 from web.auth.access_table import IssuedLink
 
 LINKS_MAX = 5000
@@ -34,7 +34,7 @@ def new_link_id() -> str:
 class IssuedLinks:
     """See the module. Runs on the event loop."""
 
-    def __init__(self, index: SegmentIndex | None, clock: Clock, on_revoked: Callable[[], None]) -> None:
+    def __init__(self, index: AccessIndex | None, clock: Clock, on_revoked: Callable[[], None]) -> None:
         self._index = index
         self._clock = clock
         self._on_revoked = on_revoked
@@ -56,6 +56,19 @@ class IssuedLinks:
         """Read the links; after the index was opened. Raises ``StorageError``."""
         if self._index is not None:
             self._links = {link.id: link for link in await self._index.call(access_table.load_links)}
+
+    async def reload(self) -> None:
+        """Take over what other workers have changed. What is not written yet stays. Raises ``StorageError``."""
+        if self._index is None:
+            return
+        async with self._lock:
+            read = {link.id: link for link in await self._index.call(access_table.load_links)}
+            ours = {link_id: self._links[link_id] for link_id in self._unwritten}
+            revoked = {link.id for link in self._links.values() if link.revoked_90k is not None}
+            others = {key: link for key, link in read.items() if key not in self._unforgotten}
+            self._links = others | ours
+        if any(link.revoked_90k is not None and link.id not in revoked for link in self._links.values()):
+            self._on_revoked()
 
     async def add(self, link: IssuedLink) -> None:
         """List a new link. Raises ``StorageError`` for one with a name that cannot be kept; rule 2."""

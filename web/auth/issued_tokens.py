@@ -19,8 +19,8 @@ from dataclasses import replace
 from gateway.access import Scope
 from gateway.clock import CLOCK_RATE, Clock
 from gateway.errors import ConflictError, NotFoundError
-from hls.archive.index import SegmentIndex
 from web.auth import access_table
+from web.auth.access_index import AccessIndex
 from web.auth.access_table import IssuedToken
 from web.auth.grant import ExpiredError, Grant
 from web.auth.roles import Role
@@ -37,7 +37,7 @@ ID_BYTES = 6
 class IssuedTokens:
     """See the module. Runs on the event loop."""
 
-    def __init__(self, index: SegmentIndex | None, clock: Clock, on_revoked: Callable[[], None]) -> None:
+    def __init__(self, index: AccessIndex | None, clock: Clock, on_revoked: Callable[[], None]) -> None:
         self._index = index
         self._clock = clock
         self._on_revoked = on_revoked
@@ -60,6 +60,19 @@ class IssuedTokens:
         """Read the tokens; after the index was opened. Raises ``StorageError``."""
         if self._index is not None:
             self._set({token.id: token for token in await self._index.call(access_table.load_tokens)})
+
+    async def reload(self) -> None:
+        """Take over what other workers have changed. Raises ``StorageError``."""
+        if self._index is None:
+            return
+        async with self._lock:
+            before = self._tokens
+            self._set({token.id: token for token in await self._index.call(access_table.load_tokens)})
+            ended = before.keys() - self._tokens.keys()
+            for token_id in ended:
+                self._used_90k.pop(token_id, None)
+        if ended:
+            self._on_revoked()
 
     async def create(
         self,

@@ -34,6 +34,7 @@ from web.auth.jwt import KEY_ALGORITHMS
 from web.auth.oidc_claims import SignInError, grant_of_claims, role_names, verified_claims
 from web.auth.oidc_provider import OidcProvider
 from web.auth.oidc_settings import OidcSettings
+from web.auth.shared_access import SharedAccess
 from web.auth.sign_in_sessions import SignInSessions
 
 log = logging.getLogger(__name__)
@@ -67,12 +68,14 @@ class SignedIn:
 class Oidc:
     """See the module. ``key`` gives the key that signs URLs. Raises :class:`~gateway.errors.SettingsError`."""
 
-    def __init__(self, settings: OidcSettings, clock: Clock, key: Callable[[], str]) -> None:
+    def __init__(
+        self, settings: OidcSettings, clock: Clock, key: Callable[[], str], shared: SharedAccess | None = None
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._key = key
         self.provider = OidcProvider(settings, clock)
-        self.sessions = SignInSessions(clock, settings.oidc_session_idle, settings.oidc_session_lifetime)
+        self.sessions = SignInSessions(clock, settings.oidc_session_idle, settings.oidc_session_lifetime, shared)
         self.name = settings.oidc_name or urlsplit(self.provider.issuer).hostname or ""
 
     async def close(self) -> None:
@@ -131,14 +134,14 @@ class Oidc:
         claims = await self._claims(id_token, kept["nonce"], tokens.get("access_token"))
         grant = grant_of_claims(claims, self._settings, self.sessions.ends_at_s)
         log.info("%s signed in", grant.name)
-        return SignedIn(self.sessions.open(grant, id_token), kept["place"])
+        return SignedIn(await self.sessions.open(grant, id_token), kept["place"])
 
     async def sign_out(self, secret: str | None, page_url: str) -> str | None:
         """End a session; returns the provider's address to sign out there, too, where it has one.
 
         OpenID Connect RP-Initiated Logout 1.0 §2.
         """
-        session = None if secret is None else self.sessions.close(secret)
+        session = None if secret is None else await self.sessions.close(secret)
         if session is None:
             return None
         try:

@@ -29,7 +29,8 @@ from multidict import CIMultiDict
 
 from gateway.cluster.model import Node
 from gateway.errors import NodeAwayError, redact
-from web.auth.authenticator import NODE_TOKEN
+from web.auth.authenticator import NODE_TOKEN, SIGN_IN
+from web.auth.requests import SESSION
 from web.cluster.peers import Peers
 
 HEAD_S = 30.0
@@ -56,6 +57,7 @@ HOP_BY_HOP = frozenset(
 
 NOT_SENT = HOP_BY_HOP | {
     *("host", "expect", "cookie", "origin", "referer", "forwarded", "via", NODE_TOKEN.lower()),
+    SIGN_IN.lower(),
     *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"),
 }
 """Fields of a request that the other node does not get. The page that asked was judged here (:mod:`~.cors`)."""
@@ -269,6 +271,9 @@ def fields_of(request: web.Request) -> Mapping[str, str]:
         for name, value in request.headers.items()
         if name.lower() not in left_out and not name.lower().startswith("sec-fetch-")
     )
+    session = request.get(SESSION)
+    if session is not None and session.credential.is_cookie and session.credential.token is not None:
+        fields[SIGN_IN] = session.credential.token
     if request.remote:
         fields["X-Forwarded-For"] = request.remote
     fields["X-Forwarded-Host"] = request.host

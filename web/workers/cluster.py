@@ -8,18 +8,15 @@ Rules:
 """
 
 import asyncio
-import contextlib
-import fcntl
-import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from gateway.errors import StorageError
-from hls.archive.data_dir import FILE_MODE, make_private_dir
 from hls.cluster.sqlite_store import SqliteStore
 from web.cluster.service import Cluster, Tables
 from web.cluster.settings import ClusterSettings
+from web.private_files import locked
 from web.workers.worker import Worker
 
 ReadTables = Callable[[Path], dict[str, dict[str, Any]]]
@@ -47,7 +44,7 @@ class WorkersCluster(Cluster):
 
     async def save_cameras(self, before: Tables, after: Tables) -> None:
         def save() -> None:
-            with _locked(self._file):
+            with locked(self._file):
                 tables = self._read(self._file)
                 for camera_id in before.keys() - after.keys():
                     tables.pop(camera_id, None)
@@ -71,15 +68,3 @@ class WorkersCluster(Cluster):
     def _sqlite(self) -> SqliteStore:
         assert isinstance(self.store, SqliteStore)
         return self.store
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time. Blocking."""
-    make_private_dir(path.parent)
-    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -68,7 +68,12 @@ OF_ANY = frozenset(
 OF_ALL = frozenset({"/api/archive/clock/confirm", "/api/webhooks/{webhook}/enable"})
 """What each worker has to do."""
 
-OF_FIRST = frozenset({"/api/walls", "/api/walls/{wall}"})
+OF_FIRST = frozenset(
+    {
+        *("/api/walls", "/api/walls/{wall}"),
+        *("/api/tokens", "/api/tokens/{id}", "/api/links", "/api/links/{id}", "/api/sign"),
+    }
+)
 """Rule 5."""
 
 ANSWER_BYTES = 64 * 1024

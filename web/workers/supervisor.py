@@ -29,12 +29,13 @@ from gateway.tcp_server import listening_sockets
 from hls.archive.data_dir import lock_data_dir, unlock_data_dir
 from hls.cluster.sqlite_store import SqliteStore
 from hls.evidence.signing import FILE_NAME, load_key
+from web.auth.shared_access import make_file
 from web.auth.signing_key import kept_key
 from web.descriptors import raise_limit
 from web.private_files import write_private
 from web.settings import Settings
 from web.socket_activation import inherited_sockets
-from web.workers.worker import FOLDER, SHARED_FILE, VARIABLE, Worker, node_name
+from web.workers.worker import ACCESS_FILE, FOLDER, SHARED_FILE, VARIABLE, Worker, node_name
 
 log = logging.getLogger("liveedge.workers")
 
@@ -97,6 +98,7 @@ class Supervisor:
             self._store.open()
         data_dir = self._settings.data_dir
         self._store.begin({KeyName.URLS.value: kept_key(data_dir)})
+        make_file(self._folder / ACCESS_FILE)
         # One key signs the recordings of all of them.
         load_key(data_dir, write_private)
         key = (data_dir / FILE_NAME).read_bytes()

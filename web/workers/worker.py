@@ -30,6 +30,7 @@ FOLDER = ".workers"
 """In ``DATA_DIR``. No camera has such a name."""
 
 SHARED_FILE = "cluster.sqlite3"
+ACCESS_FILE = "access.sqlite3"
 
 PR_SET_PDEATHSIG = 1
 """prctl(2)."""
@@ -70,6 +71,11 @@ class Worker:
     def shared_file(self) -> Path:
         """What all workers share."""
         return Path(self.data_dir) / FOLDER / SHARED_FILE
+
+    @property
+    def access_file(self) -> Path:
+        """What all workers know of access (:mod:`web.auth.shared_access`)."""
+        return Path(self.data_dir) / FOLDER / ACCESS_FILE
 
     @property
     def cameras_file(self) -> Path:

@@ -86,21 +86,19 @@ def test_roles_are_of_a_claim_by_name_or_by_table_and_the_first_one_counts() -> 
             grant(claims, **more)
 
 
-def test_sessions_are_bounded() -> None:
+async def test_sessions_are_bounded() -> None:
     sessions = SignInSessions(OffsetClock(), 600, 6000)
-    first, second = (sessions.open(Grant("user", frozenset()), "") for _ in range(2))
+    first, second = [await sessions.open(Grant("user", frozenset()), "") for _ in range(2)]
     sessions.touch(first)
     for _ in range(SESSIONS_MAX - 1):
-        sessions.open(Grant("user", frozenset()), "")
+        await sessions.open(Grant("user", frozenset()), "")
     assert len(sessions) == SESSIONS_MAX
-    assert sessions.find(first) is not None
-    assert sessions.find(second) is None
+    assert await sessions.find(first) is not None
+    assert await sessions.find(second) is None
 
 
 def test_an_issuer_without_tls_and_a_client_without_id_are_refused() -> None:
     with pytest.raises(SettingsError, match="OIDC_CLIENT_ID"):
         load_settings(oidc_issuer=ISSUER)
-    with pytest.raises(SettingsError, match="WORKERS"):
-        load_settings(oidc_issuer=ISSUER, oidc_client_id="a", workers=2)
     with pytest.raises(SettingsError, match="without TLS"):
         OidcProvider(load_settings(oidc_issuer="http://login.example", oidc_client_id="a"), OffsetClock())

@@ -1,0 +1,67 @@
+"""The tokens and links of two workers: the first has the index open, the second only its file."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.access import Scope
+from gateway.errors import ConflictError, LiveedgeError, StorageError
+from hls.archive.index import SegmentIndex
+from tests.support.manual_clock import OffsetClock
+from web.auth.access_index import FileIndex
+from web.auth.access_table import IssuedLink, load_tokens
+from web.auth.issued import IssuedAccess
+from web.auth.roles import Role
+from web.auth.shared_access import SharedAccess, make_file
+
+VIEW = frozenset({Scope.VIEW})
+
+
+async def test_what_one_worker_gives_or_revokes_the_other_takes_over(tmp_path: Path) -> None:
+    clock = OffsetClock()
+    make_file(tmp_path / "access.sqlite3")
+    shared = [SharedAccess(tmp_path / "access.sqlite3", clock, tmp_path) for _ in range(2)]
+    index = SegmentIndex(tmp_path)
+    with pytest.raises(StorageError):
+        await FileIndex(tmp_path).call(load_tokens)
+    assert not (tmp_path / "index.sqlite3").exists(), "the first worker makes it"
+    second = IssuedAccess(FileIndex(tmp_path), clock, shared=shared[1])
+    await second.start()
+    assert second.tokens.tokens == []
+    await index.open()
+    first = IssuedAccess(index, clock, shared=shared[0])
+    await first.start()
+    revoked: list[str] = []
+    first.on_revoked = lambda: revoked.append("first")
+    second.on_revoked = lambda: revoked.append("second")
+
+    token, text = await second.tokens.create("guard", Role.VIEWER, VIEW, None, None, "admin")
+    assert await first.refresh()
+    assert first.tokens.find(text) is not None
+    with pytest.raises(ConflictError):
+        await first.tokens.create("guard", Role.VIEWER, VIEW, None, None, "admin")
+    await first.tokens.revoke(token.id)
+    await second.refresh()
+    assert (second.tokens.find(text), revoked) == (None, ["first", "second"])
+
+    now_90k = clock.wall_90k()
+    links = [IssuedLink(name, name, "/mjpeg/door", now_90k, "admin", now_90k + 90_000 * 600) for name in ("a", "b")]
+    for link in links:
+        await first.links.add(link)
+    unnamed = IssuedLink("c", None, "/mjpeg/door", now_90k, "admin", now_90k + 90_000 * 600)
+    await second.links.add(unnamed)
+    await second.refresh()
+    assert {link.id for link in second.links.links} == {"a", "b", "c"}
+    await first.links.revoke("a")
+    await second.refresh()
+    assert [second.links.is_revoked(each) for each in ("a", "b", "c")] == [True, False, False]
+    assert revoked[2:] == ["first", "second"]
+
+    await index.call(lambda table: table.close())
+    (tmp_path / "index.sqlite3").rename(tmp_path / "gone")
+    with pytest.raises(LiveedgeError):
+        await second.reload()
+    assert second.links.is_revoked("a"), "what it knows stays"
+    for each in (second, first):
+        await each.close()
+    await index.close()
