@@ -71,6 +71,8 @@ async def measure(port: int, workers: int, options: argparse.Namespace) -> list[
                 paths = [f"{gateway.url}/whep/{cameras[n % len(cameras)]}" for n in range(options.viewers)]
                 viewers = [await load.join(http, path) for path in paths]
                 await load.wait_for_media(viewers)
+                for viewer in viewers:
+                    load.sample(viewer)
                 await asyncio.sleep(SETTLE_S)
                 children = [child.pid for child in psutil.Process(gateway.pid).children()] if workers > 1 else []
                 pids = [*children, gateway.pid]
