@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from sqlalchemy import delete, select, text, update
 
 from hls.cluster import schema
+from hls.cluster.changes import Change
 from hls.cluster.store import PostgresStore
 
 COMMAND_S = 5.0
@@ -27,6 +28,11 @@ class ClusterExchange:
         self._store = store
         self._node_id = node_id
 
+    def numbers(self, *changes: Change) -> list[int] | None:
+        """Others after each of these changes; ``None``: read to know."""
+        numbers = [self._store.number(change) for change in changes]
+        return None if None in numbers else numbers  # type: ignore[return-value]
+
     def tell(self, statuses: Mapping[str, str]) -> None:
         """Write statuses of cameras that this node owns."""
         with self._store.transaction() as connection:
@@ -34,6 +40,7 @@ class ClusterExchange:
                 values = {"node_id": self._node_id, "status": statuses[camera_id]}
                 written = self._store.insert(schema.status).values(camera_id=camera_id, **values)
                 connection.execute(written.on_conflict_do_update(index_elements=["camera_id"], set_=values))
+            self._store.tell(connection, Change.STATUSES)
 
     def statuses(self) -> dict[str, str]:
         """The statuses of the cameras that other nodes own."""
@@ -52,6 +59,7 @@ class ClusterExchange:
         with self._store.transaction() as connection:
             connection.execute(delete(schema.command).where(old))
             connection.execute(asked)
+            self._store.tell(connection, Change.COMMANDS)
         return number
 
     def asked(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import TextClause, create_engine, delete, event, select, update
+from sqlalchemy import Connection, TextClause, create_engine, delete, event, select, update
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.dialects.sqlite import insert
 
@@ -21,6 +21,7 @@ from gateway.cluster.model import REQUEST_MAX_S
 from gateway.errors import StorageError
 from hls.archive.database_server import DatabaseServer
 from hls.cluster import schema
+from hls.cluster.changes import Change, Changes
 from hls.cluster.store import CHANGED, PostgresStore
 
 AWAY = "the file that the workers share cannot be used at present"
@@ -36,6 +37,7 @@ class SqliteStore(PostgresStore):
         self._server = DatabaseServer("WORKERS", AWAY)
         self._path = path
         self._wall_s = wall_s
+        self._changes: Changes | None = None
 
     def open(self) -> None:
         """Open the file. Raises :class:`~gateway.errors.StorageError`."""
@@ -43,6 +45,10 @@ class SqliteStore(PostgresStore):
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         self._use(engine)
+        try:
+            self._changes = Changes(self._path.with_suffix(".changes"))
+        except OSError as error:
+            raise StorageError(f"{AWAY}: {error.strerror}") from None
         with self.transaction() as connection:
             schema.tables.create_all(connection)
             done = connection.scalar(select(schema.version.c.version))
@@ -62,6 +68,15 @@ class SqliteStore(PostgresStore):
                 written = self.insert(schema.key).values(name=name, value=value)
                 connection.execute(written.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
 
+    def tell(self, connection: Connection, change: Change = Change.VIEW) -> None:
+        """See :mod:`hls.cluster.changes`."""
+        if self._changes is not None:
+            self._changes.add(change)
+
+    def number(self, change: Change) -> int:
+        """See :mod:`hls.cluster.changes`."""
+        return self._changes.number(change) if self._changes is not None else 0
+
     def at(self, seconds: float) -> str:
         return f"cluster_time({seconds})"
 
@@ -77,6 +92,7 @@ class SqliteStore(PostgresStore):
         """Have the other workers read the cameras again. Raises ``StorageError``."""
         with self.transaction() as connection:
             connection.execute(CHANGED)
+            self.tell(connection)
 
     def set_cameras(self, camera_ids: Set[str]) -> None:
         """These are the cameras, which are kept elsewhere. Raises ``StorageError``."""
@@ -88,11 +104,13 @@ class SqliteStore(PostgresStore):
             for camera_id in sorted(camera_ids - known):
                 connection.execute(plain_insert(schema.camera).values(id=camera_id, sites=[], settings={}))
             connection.execute(CHANGED)
+            self.tell(connection)
 
     def end_lease(self, node_name: str) -> None:
         """The process of this name has ended: others may take its cameras at once. Raises ``StorageError``."""
         with self.transaction() as connection:
             connection.execute(delete(schema.node).where(schema.node.c.name == node_name))
+            self.tell(connection)
 
     def _connected(self, connection: Any, _: object) -> None:
         connection.isolation_level = None  # SQLAlchemy begins the transactions (rule 1)

@@ -36,6 +36,7 @@ from gateway.cluster.model import EXPIRY_S, REQUEST_MAX_S, KeyName, Node, Owner,
 from gateway.errors import SettingsError, StorageError, redact
 from hls.archive.database_server import DatabaseServer
 from hls.cluster import schema
+from hls.cluster.changes import Change
 
 AWAY = "the database of the cluster cannot be reached at present"
 
@@ -74,6 +75,8 @@ class PostgresStore:
 
     insert = staticmethod(insert)
     """An INSERT of the dialect."""
+
+    lease_s: float = EXPIRY_S
 
     def __init__(self, url: str, now: str = "clock_timestamp()") -> None:
         self._url = url
@@ -143,22 +146,35 @@ class PostgresStore:
         with self._server.transaction(), self._engine.begin() as connection:
             yield connection
 
+    def tell(self, connection: Connection, change: Change = Change.VIEW) -> None:
+        """Rule 4. Nobody waits for statuses and commands: they are read twice a second."""
+        if change is Change.VIEW:
+            connection.execute(text(f"NOTIFY {CHANNEL}"))
+
+    def number(self, change: Change) -> int | None:
+        """Another one after each change; ``None``: read the tables to know."""
+        return None
+
     # --- the port
 
     def renew(self, node: Node) -> View:
         """See :class:`~gateway.cluster.store.ClusterStore`."""
-        row = {"name": node.name, "url": node.url, "sites": sorted(node.sites), "weight": node.weight}
-        row |= {"is_draining": node.is_draining, "expires_at": text(self.at(EXPIRY_S))}
-        table, kept = schema.node.c, schema.camera.c
         with self.transaction() as connection:
-            renewed = self.insert(schema.node).values(id=node.id, **row)
-            connection.execute(renewed.on_conflict_do_update(index_elements=[table.id], set_=row))
-            connection.execute(self.sql(_SEEN, old=-10), {"name": node.name})
-            nodes = connection.execute(select(schema.node).where(table.expires_at > text(self.now))).all()
-            # First: what is read after it may be newer, and is then read again.
-            revision = connection.scalar(select(schema.version.c.revision))
-            cameras = connection.execute(select(kept.id, kept.sites)).all()
-            owners = connection.execute(select(schema.owner).join(schema.camera, _IS_OF_CAMERA)).all()
+            return self.renew_in(connection, node)
+
+    def renew_in(self, connection: Connection, node: Node) -> View:
+        """:meth:`renew`, as a part of a transaction."""
+        row = {"name": node.name, "url": node.url, "sites": sorted(node.sites), "weight": node.weight}
+        row |= {"is_draining": node.is_draining, "expires_at": text(self.at(self.lease_s))}
+        table, kept = schema.node.c, schema.camera.c
+        renewed = self.insert(schema.node).values(id=node.id, **row)
+        connection.execute(renewed.on_conflict_do_update(index_elements=[table.id], set_=row))
+        connection.execute(self.sql(_SEEN, old=-10), {"name": node.name})
+        nodes = connection.execute(select(schema.node).where(table.expires_at > text(self.now))).all()
+        # First: what is read after it may be newer, and is then read again.
+        revision = connection.scalar(select(schema.version.c.revision))
+        cameras = connection.execute(select(kept.id, kept.sites)).all()
+        owners = connection.execute(select(schema.owner).join(schema.camera, _IS_OF_CAMERA)).all()
         return View(
             {each.id: _node(each) for each in nodes},
             {camera_id: frozenset(sites) for camera_id, sites in cameras},
@@ -172,7 +188,7 @@ class PostgresStore:
         with self.transaction() as connection:
             new: int | None = connection.scalar(self.sql(_CLAIM), values)
             if new is not None:
-                _tell(connection)
+                self.tell(connection)
         return new
 
     def hand_over(self, camera_id: str, node_id: str, epoch: int, successor_id: str | None) -> bool:
@@ -189,7 +205,7 @@ class PostgresStore:
             names = select(schema.node.c.name).where(schema.node.c.id == node_id)
             connection.execute(update(schema.member).where(schema.member.c.name.in_(names)).values(has_left=True))
             connection.execute(delete(schema.node).where(schema.node.c.id == node_id))
-            _tell(connection)
+            self.tell(connection)
 
     def _change(self, camera_id: str, node_id: str, epoch: int, values: Mapping[str, Any]) -> bool:
         table = schema.owner.c
@@ -197,7 +213,7 @@ class PostgresStore:
         with self.transaction() as connection:
             is_changed = connection.execute(update(schema.owner).where(*mine).values(**values)).rowcount == 1
             if is_changed:
-                _tell(connection)
+                self.tell(connection)
         return is_changed
 
     # --- cameras
@@ -215,14 +231,14 @@ class PostgresStore:
         with self.transaction() as connection:
             connection.execute(changed.on_conflict_do_update(index_elements=[schema.camera.c.id], set_=values))
             connection.execute(CHANGED)
-            _tell(connection)
+            self.tell(connection)
 
     def remove_camera(self, camera_id: str) -> None:
         """Remove a camera. Its epoch and its recordings stay."""
         with self.transaction() as connection:
             connection.execute(delete(schema.camera).where(schema.camera.c.id == camera_id))
             connection.execute(CHANGED)
-            _tell(connection)
+            self.tell(connection)
 
     # --- keys
 
@@ -242,7 +258,7 @@ class PostgresStore:
         alive = table.name == node_name, table.expires_at > text(self.now)
         with self.transaction() as connection:
             asked = connection.execute(update(schema.node).where(*alive).values(is_drain_wanted=True))
-            _tell(connection)
+            self.tell(connection)
         return asked.rowcount > 0
 
     def want_rebalance(self) -> int:
@@ -251,7 +267,7 @@ class PostgresStore:
         with self.transaction() as connection:
             asked = update(schema.node).where(table.expires_at > text(self.now))
             count = connection.execute(asked.values(rebalances=table.rebalances + 1)).rowcount
-            _tell(connection)
+            self.tell(connection)
         return count
 
     def owned_by(self, node_name: str) -> int:
@@ -320,12 +336,6 @@ class PostgresStore:
 
 def _in_order(files: Sequence[tuple[RecordedFile, int]]) -> list[int]:
     return sorted(range(len(files)), key=lambda number: files[number][0].camera_id)
-
-
-def _tell(connection: Connection) -> None:
-    """Rule 4. SQLite tells nobody."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text(f"NOTIFY {CHANNEL}"))
 
 
 CHANGED = update(schema.version).values(revision=schema.version.c.revision + 1)

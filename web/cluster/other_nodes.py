@@ -19,6 +19,7 @@ from typing import Any
 from gateway.errors import LiveedgeError, UnavailableError
 from gateway.service import CaptureService
 from gateway.status import CaptureStatus
+from hls.cluster.changes import Change
 from hls.events.service import EventService
 from signaling.answers import Refusal
 from signaling.control import Caller, Control, Reply
@@ -54,6 +55,9 @@ class OtherNodes:
         self._control = control
         self._statuses: dict[str, str] = {}
         self._told: dict[str, str] = {}
+        self._heard: list[int] | None = None
+        self._taken: list[int] | None = None
+        """What the exchange's numbers were when the statuses and the commands were read last."""
         self._executing: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -73,18 +77,25 @@ class OtherNodes:
         while True:
             try:
                 await self._tell()
-                if self.is_speaker:
+                heard = self._exchange.numbers(Change.VIEW, Change.STATUSES)
+                if self.is_speaker and (heard is None or heard != self._heard):
                     await self._listen()
-                if len(self._executing) < COMMANDS_MAX:
-                    for number, command in (await self._cluster.call(self._exchange.asked)).items():
-                        task = asyncio.create_task(self._answer(number, command), name="cluster-command")
-                        self._executing.add(task)
-                        task.add_done_callback(self._executing.discard)
+                    self._heard = heard
+                taken = self._exchange.numbers(Change.COMMANDS)
+                if len(self._executing) < COMMANDS_MAX and (taken is None or taken != self._taken):
+                    await self._take()
+                    self._taken = taken
             except LiveedgeError as error:
                 log.debug("cluster: statuses and commands wait: %s", error)
             except Exception as error:
                 self._cluster.faults.add("statuses and commands could not be exchanged", error)
             await asyncio.sleep(INTERVAL_S)
+
+    async def _take(self) -> None:
+        for number, command in (await self._cluster.call(self._exchange.asked)).items():
+            task = asyncio.create_task(self._answer(number, command), name="cluster-command")
+            self._executing.add(task)
+            task.add_done_callback(self._executing.discard)
 
     # --- statuses
 

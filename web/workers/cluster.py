@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from gateway.cluster.actions import Action
 from gateway.errors import StorageError
-from hls.cluster.sqlite_store import SqliteStore
+from hls.cluster.workers_store import WorkersStore
 from web.cluster.service import Cluster, Tables
 from web.cluster.settings import ClusterSettings
 from web.private_files import locked
@@ -28,7 +29,7 @@ class WorkersCluster(Cluster):
 
     def __init__(self, settings: ClusterSettings, worker: Worker, read: ReadTables, write: WriteTables) -> None:
         super().__init__(
-            settings, worker.node, lambda: SqliteStore(worker.shared_file, worker.wall_s), workers=worker.count
+            settings, worker.node, lambda: WorkersStore(worker.shared_file, worker.wall_s), workers=worker.count
         )
         self.has_own_cameras = False
         self._file = worker.cameras_file
@@ -64,7 +65,13 @@ class WorkersCluster(Cluster):
         await self.call(self._sqlite.set_cameras, frozenset(camera_ids))
         self._wake.set()
 
+    def _step(self) -> list[Action]:
+        assert isinstance(self._lease_thread.store, WorkersStore)
+        if self._lease_thread.store.has_news:
+            self.coordinator.news()
+        return super()._step()
+
     @property
-    def _sqlite(self) -> SqliteStore:
-        assert isinstance(self.store, SqliteStore)
+    def _sqlite(self) -> WorkersStore:
+        assert isinstance(self.store, WorkersStore)
         return self.store
