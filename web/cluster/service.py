@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-FOLLOW_S = 0.25
+FOLLOW_S = 1.0
 """How often is looked for what has changed where nothing tells it."""
 
 DRAIN_MAX_S = 30.0
