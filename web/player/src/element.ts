@@ -1,25 +1,18 @@
 // <live-edge-player>: one camera at its live edge, for any page. Its reference is docs/player.md.
 
+import { ControlButtons } from "./control-buttons.ts";
 import { Api } from "./core/api.ts";
 import { clockOf } from "./core/clock-sync.ts";
 import { LANGUAGES, type Language, pickLanguage, translate } from "./core/i18n.ts";
-import {
-  nextRendition,
-  parseRendition,
-  type Rendition,
-  type RenditionRequest,
-  recordedRendition,
-  tileOf,
-} from "./core/rendition.ts";
+import { parseRendition, type Rendition, type RenditionRequest, recordedRendition, tileOf } from "./core/rendition.ts";
 import { type Statistics, StatsTracker } from "./core/stats.ts";
 import { liveStatusText, type StatusText } from "./core/status-text.ts";
 import { TRANSPORTS, type TransportName } from "./core/transports.ts";
 import { DigitalZoom } from "./digital-zoom.ts";
 import css from "./element.css?inline";
-import { toggleFullscreen } from "./fullscreen.ts";
 import { LivePlayback } from "./live-playback.ts";
-import { type Button, createPart, Overlay } from "./overlay.ts";
-import { canFloat, keepFloating, toggleFloating } from "./picture-in-picture.ts";
+import { createPart, Overlay } from "./overlay.ts";
+import { keepFloating } from "./picture-in-picture.ts";
 import { Poster } from "./poster.ts";
 import { RecordingControl } from "./recording-control.ts";
 import { toBlob } from "./snapshot.ts";
@@ -52,8 +45,6 @@ export interface PlayerState extends StatusText {
   /** Age of the frame on the screen, ms; null if it is not known. */
   latencyMs: number | null;
 }
-
-const QUALITY = { auto: "qualityAuto", main: "qualityMain", sub: "qualitySub" } as const;
 
 const PROPERTIES = ["camera", "src", "transports", "token", "muted", "rendition"] as const;
 
@@ -131,8 +122,15 @@ export class LiveEdgePlayer extends BaseElement {
   private readonly digitalZoom = new DigitalZoom(this, this.surfaces, () => {
     // The stream that fits is another one, perhaps.
     this.visibility.sizeChanged();
-    this.updateControls();
+    this.controlButtons.update();
   });
+  private readonly controlButtons = new ControlButtons(
+    this,
+    this.root,
+    this.overlay,
+    this.digitalZoom,
+    () => this.language,
+  );
   private readonly visibility = new Visibility(this, this.root, {
     changed: () => this.update(),
     resized: () => this.live?.changeRendition(this.rendition),
@@ -157,9 +155,6 @@ export class LiveEdgePlayer extends BaseElement {
   private stopTimer = 0;
   private isPausedByUser = false;
   private lastState: PlayerState | null = null;
-  /** Whether the camera has a sub stream, so that there is something to choose. */
-  private hasChoice = false;
-  private canFloat = false;
   private looking = new AbortController();
   private readonly talkButton: TalkButton;
 
@@ -339,7 +334,7 @@ export class LiveEdgePlayer extends BaseElement {
     signal.addEventListener("abort", () => clearInterval(timer));
     for (const name of PROPERTIES) this.upgradeProperty(name);
     this.setAttribute("role", "group");
-    this.updateControls();
+    this.controlButtons.update();
     this.updateTalk();
     document.addEventListener("visibilitychange", () => document.hidden && this.talkButton.end(), { signal });
     window.addEventListener("pagehide", () => this.talkButton.end(), { signal });
@@ -360,17 +355,17 @@ export class LiveEdgePlayer extends BaseElement {
     if (before === after || !this.isConnected) return;
     if (name === "muted") {
       this.applyMuted();
-      this.updateControls();
+      this.controlButtons.update();
     } else if (name === "rendition") {
       this.live?.changeRendition(this.rendition);
-      this.updateControls();
+      this.controlButtons.update();
     } else if (name === "talk") {
       this.updateTalk();
     } else if (name === "zoom") {
       this.digitalZoom.reset();
-      this.updateControls();
+      this.controlButtons.update();
     } else if (name === "lang" || name === "controls") {
-      this.updateControls();
+      this.controlButtons.update();
       this.talkButton.show();
       this.notify();
     } else {
@@ -484,13 +479,7 @@ export class LiveEdgePlayer extends BaseElement {
   private notify(): void {
     const { state, lastState } = this;
     this.overlay.show(state);
-    const hasChoice = (this.live?.shown?.available.length ?? 0) > 1;
-    const isVideo = canFloat(this.surface);
-    if (hasChoice !== this.hasChoice || isVideo !== this.canFloat) {
-      this.hasChoice = hasChoice;
-      this.canFloat = isVideo;
-      this.updateControls();
-    }
+    this.controlButtons.setChoice(this.live?.shown?.available.length ?? 0);
     this.surfaces.classList.toggle("stale", state.mode === "live" && state.status !== "live");
     const label = state.mode === "recording" ? "recordingOf" : "player";
     this.ariaLabel = translate(this.language, label, { camera: this.camera });
@@ -511,30 +500,6 @@ export class LiveEdgePlayer extends BaseElement {
     const statistics = this.stats.add(performance.now(), transport, live?.latencyMs ?? null, counters);
     this.notify();
     this.dispatchEvent(new CustomEvent<Statistics>("statistics", { detail: statistics }));
-  }
-
-  private updateControls(): void {
-    const toggleMuted = () => {
-      this.muted = !this.muted;
-    };
-    const quality = QUALITY[this.rendition];
-    const nextQuality = () => {
-      this.rendition = nextRendition(this.rendition);
-    };
-    const choice: Button[] = this.hasChoice ? [[quality, quality, nextQuality]] : [];
-    const zoom: Button[] = this.hasAttribute("zoom") ? [["zoomIn", "zoomIn", () => this.digitalZoom.in()]] : [];
-    if (this.digitalZoom.scale > 1) zoom.push(["zoomOut", "zoomOut", () => this.digitalZoom.out()]);
-    const float: Button[] = this.canFloat
-      ? [["pictureInPicture", "pictureInPicture", () => toggleFloating(this.root, this.surface)]]
-      : [];
-    const buttons: Button[] = [
-      ...choice,
-      ...zoom,
-      ...float,
-      [this.muted ? "mute" : "sound", this.muted ? "unmute" : "mute", toggleMuted],
-      ["fullscreen", "fullscreen", () => toggleFullscreen(this, this.surface)],
-    ];
-    this.overlay.setControls(this.language, this.hasAttribute("controls") ? buttons : []);
   }
 
   private get recording() {
