@@ -72,6 +72,7 @@ from web.cluster.routing import Routing
 from web.cluster.service import Cluster
 from web.cluster.settings import ViewersAt
 from web.cluster.storage import with_own_storage
+from web.cluster.stored_recordings import READING
 from web.cluster.tokens import NodeTokens
 from web.descriptors import rtsp_connections_limit
 from web.discontinuity_file import DiscontinuityFile
@@ -139,28 +140,38 @@ class Gateway:
             lambda rendition: self.live.stream(rendition.camera_id, rendition.name),
         )
         self.evidence = Evidence(self.archive, write_private, clock)
-        self.cluster_archive = ClusterArchive(self.cluster, self.archive) if self.cluster is not None else None
+        self.cluster_archive: ClusterArchive | None = None
         """``None`` where this gateway is alone."""
+        if self.cluster is not None:
+
+            def recordings_of(reader: ArchiveReader, node: str) -> ArchiveRecordings:
+                return ArchiveRecordings(reader, self.service, node)
+
+            self.cluster_archive = ClusterArchive(self.cluster, self.archive, settings, recordings_of)
         self.events = EventService(self.archive.index, settings, clock, self.archive.age_now_90k)
         self.exports = Exports(settings, self.archive, self.events, self.evidence, clock)
         self.archive.index_sync.on_repaired.append(self.events.index_repaired)
         self.event_recording = EventRecording(self.events, self.archive, self.service, clock)
         self.detections = Detections(self.events, self.service, clock)
-        self.archive_reader = ArchiveReader(self.archive, self.service, clock)
+        self.own_archive_reader = ArchiveReader(self.archive, self.service, clock)
         self.activity = ActivityReader(self.archive)
         self.recorded_days = RecordedDays(self.archive)
-        self.own_recordings = ArchiveRecordings(
-            self.archive_reader, self.service, self.cluster.coordinator.node.name if self.cluster is not None else None
-        )
+        own_name = self.cluster.coordinator.node.name if self.cluster is not None else None
+        self.own_recordings = ArchiveRecordings(self.own_archive_reader, self.service, own_name)
         self.recordings: ArchiveRecordings | AllRecordings = self.own_recordings
         """Those of all nodes, in a cluster."""
         if self.cluster is not None and self.cluster_archive is not None:
             assert self.peers is not None
             assert self.node_tokens is not None
             forwarding = Forwarding(self.peers, self.cluster.coordinator.node.id, self.node_tokens.verify)
-            self.recordings = AllRecordings(self.own_recordings, self.cluster, forwarding)
+            self.recordings = AllRecordings(self.own_recordings, self.cluster, forwarding, self.cluster_archive.stored)
             archive_routing = ArchiveRouting(
-                self.cluster, forwarding, self.cluster_archive.index, self.archive_reader.segments, clock
+                self.cluster,
+                forwarding,
+                self.cluster_archive.index,
+                self.own_archive_reader.segments,
+                clock,
+                self.cluster_archive.stored,
             )
             self.exports.parts = NodeExports(self.cluster, forwarding, self.cluster_archive.index)
             is_enabled = settings.cluster_viewers is ViewersAt.REDIRECT
@@ -240,6 +251,12 @@ class Gateway:
         self.walls = WallStore(settings.data_dir)
         self.problem_sources.append(self.walls.problems)
 
+    @property
+    def archive_reader(self) -> ArchiveReader:
+        """What answers requests for recordings: of this node, or of one that is away (:func:`~.reading`)."""
+        node = READING.get()
+        return self.own_archive_reader if node is None else node.reader
+
     async def start(self) -> None:
         """Recover the archive, open the ports, start the capture. Raises a ``LiveedgeError`` with the reason."""
         await self.live.start()
@@ -298,7 +315,7 @@ class Gateway:
         if self.cluster_archive is not None and self.cluster is not None:
             await self._close_all(self.cluster_archive.close())
             self.cluster.close()
-        self.archive_reader.close()
+        self.own_archive_reader.close()
         if self.peers is not None:
             await self._close_all(self.peers.close())
 

@@ -82,11 +82,12 @@ def read_init(open_at: OpenAt, path: Path, segment: Segment) -> bytes:
 
 
 class SegmentFiles:
-    """See the module. ``blocks`` reads the object storage; ``None``: there is none."""
+    """See the module. ``blocks`` reads the object storage; ``None``: there is none. ``prefix``: of all names there."""
 
-    def __init__(self, data_dir: Path, blocks: BlockCache | None = None) -> None:
+    def __init__(self, data_dir: Path, blocks: BlockCache | None = None, prefix: str = "") -> None:
         self.data_dir = data_dir
         self.blocks = blocks
+        self._prefix = prefix
         self.executor: Executor | None = None
         """The threads that read; ``None``: those of the event loop."""
         if blocks is not None:
@@ -104,4 +105,4 @@ class SegmentFiles:
         except (FileNotFoundError, NotADirectoryError):
             if self.blocks is None:
                 raise
-        return StoredFile(self.blocks, path.relative_to(self.data_dir).as_posix())
+        return StoredFile(self.blocks, self._prefix + path.relative_to(self.data_dir).as_posix())

@@ -16,6 +16,7 @@ from signaling.recordings import Recordings
 from web.api.describe import Parameter
 from web.auth.authenticator import NODE_TOKEN
 from web.auth.requests import token_query
+from web.cluster.stored_recordings import READING
 from web.gateway import GATEWAY
 
 M = TypeVar("M", bound=BaseModel)
@@ -48,7 +49,9 @@ def is_of_node(request: web.Request) -> bool:
 def archive_query(request: web.Request) -> str:
     """What every URL of a recording in the answer needs: the token of the request, and the node in a cluster."""
     cluster = request.app[GATEWAY].cluster
-    node = f"node={cluster.coordinator.node.name}" if cluster is not None else ""
+    stored = READING.get()
+    name = cluster.coordinator.node.name if cluster is not None else ""
+    node = f"node={stored.name if stored is not None else name}" if name else ""
     return "&".join(filter(None, (token_query(request), node)))
 
 

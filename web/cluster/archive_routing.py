@@ -7,9 +7,10 @@ Rules:
 2. Without it, a file is looked for here, then in the index of all recordings. A clip or a picture is of the node whose
    files count for most of its time.
 3. A playlist of a span that several nodes have recorded is merged of theirs (:mod:`web.cluster.playlist_merge`): of one
-   stream, the one that is asked for, or else the main stream. A node that is away is left out of it, but for what it
-   listed before. A playlist without a start is that of the owner.
+   stream, the one that is asked for, or else the main stream. A playlist without a start is that of the owner.
 4. While the database is away, this node answers from what it has.
+5. For a node that is away, this one answers with what is in the object storage (:mod:`web.cluster.stored_recordings`).
+   A playlist that was listed before it went away stays as it was.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ from web.cluster.forwarding import Forwarding
 from web.cluster.playlist_merge import merge_playlists, without_end
 from web.cluster.recordings import SharedIndex
 from web.cluster.service import Cluster
+from web.cluster.stored_recordings import StoredNode, StoredRecordings, reading
 
 if TYPE_CHECKING:
     from hls.cluster.store import FoundFile
@@ -59,6 +61,14 @@ PLAYLISTS = frozenset({"/hls/{camera}/dvr.m3u8", "/hls/{camera}/iframes.m3u8"})
 NAMED_ONLY = frozenset({"/archive/{camera}/init-{init}.mp4", "/api/cameras/{camera}/evidence"})
 """They go to another node by rule 1 alone."""
 
+FROM_STORAGE = (
+    {"/archive/{camera}/{segment}.mp4", "/archive/{camera}/{segment}.jpg", "/archive/{camera}/init-{init}.mp4"}
+    | OF_SPAN
+    | OF_MOMENT
+    | PLAYLISTS
+)
+"""What is answered for a node that is away; the rest changes what it has, or needs its key."""
+
 ROUTES = OF_FILE | OF_SPAN | OF_MOMENT | PLAYLISTS | NAMED_ONLY
 
 ROWS_MAX = 2000
@@ -72,8 +82,15 @@ class ArchiveRouting:
     """See the module. Lives on the event loop."""
 
     def __init__(
-        self, cluster: Cluster, forwarding: Forwarding, index: SharedIndex, own: SegmentFinder, clock: Clock
+        self,
+        cluster: Cluster,
+        forwarding: Forwarding,
+        index: SharedIndex,
+        own: SegmentFinder,
+        clock: Clock,
+        stored: StoredRecordings | None = None,
     ) -> None:
+        self._stored = stored
         self._cluster = cluster
         self._forwarding = forwarding
         self._index = index
@@ -87,7 +104,7 @@ class ArchiveRouting:
             return None
         name = request.query.get(NODE)
         if name is not None:
-            return None if name == self._own_name else self._forwarding.forward(request, self._named(name))
+            return None if name == self._own_name else self._at(request, route, name, handler)
         if route in NAMED_ONLY or "past" in request.query:
             return None
         return self._answer(request, route, handler)
@@ -113,7 +130,34 @@ class ArchiveRouting:
             return await self._merged(request, names, handler)
         if not names or names[0] == self._own_name:
             return await handler(request)
-        return await self._forwarding.forward(request, self._named(names[0]))
+        return await self._at(request, route, names[0], handler)
+
+    async def _at(self, request: web.Request, route: str, name: str, handler: Handler) -> web.StreamResponse:
+        """The answer of another node, or from what it has uploaded."""
+        node = await self._stored_node(request, route, name)
+        if node is None:
+            return await self._forwarding.forward(request, self._named(name))
+        with reading(node):
+            return await handler(request)
+
+    async def _stored_node(self, request: web.Request, route: str, name: str) -> StoredNode | None:
+        """Rule 5; ``None``: the node is alive, or has uploaded nothing of it."""
+        if self._stored is None or route not in FROM_STORAGE or not self._stored.is_away(name):
+            return None
+        camera_id = request.match_info["camera"]
+        if route in OF_FILE:
+            return await self._stored.of_file(name, camera_id, request.match_info["segment"])
+        if route in NAMED_ONLY:
+            return await self._stored.of_init(name, camera_id, request.match_info["init"])
+        if route in OF_MOMENT:
+            start_90k: int | None = parse_time(request.query["at"], "at")
+            end_90k: int | None = (start_90k or 0) + CLOCK_RATE
+        else:
+            start_90k, end_90k = parse_span(request.query, self._clock.wall_90k())
+        node = await self._stored.of_span(name, camera_id, start_90k, end_90k)
+        if node is None or not await node.archive.index.page(camera_id, start_90k, end_90k, 1):
+            return None
+        return node
 
     # --- who has it
 
@@ -223,6 +267,8 @@ class ArchiveRouting:
             return answer.text if isinstance(answer, web.Response) else None
         key = name, request.path_qs
         try:
+            if (stored := await self._stored_text(request, name, handler)) is not None:
+                return self._kept.get(key) or stored
             text = await self._forwarding.text(request, self._named(name))
         except NodeAwayError:
             return self._kept.get(key, "")
@@ -232,6 +278,19 @@ class ArchiveRouting:
             if len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)
         return text
+
+    async def _stored_text(self, request: web.Request, name: str, handler: Handler) -> str | None:
+        """Rule 5."""
+        try:
+            resource = request.match_info.route.resource
+            node = await self._stored_node(request, resource.canonical if resource is not None else "", name)
+            if node is None:
+                return None
+            with reading(node):
+                answer = await handler(request)
+        except LiveedgeError:
+            return None
+        return answer.text if isinstance(answer, web.Response) else None
 
     async def _counts(self, request: web.Request) -> Callable[[str, str, int], bool]:
         start_90k, end_90k = parse_span(request.query, self._clock.wall_90k())

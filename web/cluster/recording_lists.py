@@ -4,13 +4,15 @@ Rules:
 
 1. Each living node is asked for its own, all at once, and a list has those of every node in the order of time. Each
    segment's addresses name its node.
-2. A node that does not answer within :data:`ANSWER_S` is left out: the index of all recordings names what it has.
+2. A node that does not answer within :data:`ANSWER_S` is left out: the index of all recordings names what it has. Of
+   one that is away, what it has uploaded is listed (:mod:`web.cluster.stored_recordings`).
 3. What another node asks is answered from this node's own recordings (:attr:`AllRecordings.own`).
 """
 
 import asyncio
 import base64
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -18,7 +20,7 @@ from aiohttp import ClientError
 from pydantic import ValidationError
 
 from gateway.camera_settings import RenditionName
-from gateway.clock import to_rfc3339
+from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.cluster.model import Node
 from gateway.errors import LiveedgeError, NotFoundError
 from gateway.jpeg.reader import JpegFrame
@@ -27,6 +29,7 @@ from signaling.answers import SegmentModel
 from signaling.recordings import Position, Recordings, SegmentsPage
 from web.cluster.forwarding import Forwarding
 from web.cluster.service import Cluster
+from web.cluster.stored_recordings import ROWS_MAX, StoredRecordings
 
 ANSWER_S = 3.0
 
@@ -49,9 +52,15 @@ class OwnRecordings(Recordings, Protocol):
 
 
 class AllRecordings:
-    """See the module. Implements :class:`signaling.recordings.Recordings`. ``own`` are those of this node."""
+    """See the module. Implements :class:`signaling.recordings.Recordings`. ``own`` are those of this node.
 
-    def __init__(self, own: OwnRecordings, cluster: Cluster, forwarding: Forwarding) -> None:
+    ``stored`` are those of nodes that are away; ``None`` without an object storage.
+    """
+
+    def __init__(
+        self, own: OwnRecordings, cluster: Cluster, forwarding: Forwarding, stored: StoredRecordings | None = None
+    ) -> None:
+        self._stored = stored
         self.own = own
         self._cluster = cluster
         self._forwarding = forwarding
@@ -71,19 +80,49 @@ class AllRecordings:
             *self._ask_all(
                 f"/api/cameras/{quote(camera_id)}/segments",
                 {"limit": str(limit), "cursor": cursor, "rendition": rendition} | _span(start_90k, end_90k),
-            )
+            ),
+            self._stored_pages(camera_id, start_90k, end_90k, limit, cursor, rendition),
         )
         try:
             own = await self.own.page(camera_id, start_90k, end_90k, limit=limit, cursor=cursor, rendition=rendition)
         except NotFoundError:
-            pages = [each for each in map(_page_of, await asked) if each is not None and each.segments]
+            pages = [each for each in _pages_of(await asked) if each.segments]
             if not pages:
                 raise
             return _merged(pages, limit)
         except BaseException:
             asked.cancel()
             raise
-        return _merged([own, *filter(None, map(_page_of, await asked))], limit)
+        return _merged([own, *_pages_of(await asked)], limit)
+
+    async def _stored_pages(
+        self,
+        camera_id: str,
+        start_90k: int | None,
+        end_90k: int | None,
+        limit: int,
+        cursor: str | None,
+        rendition: RenditionName | None,
+    ) -> list[SegmentsPage]:
+        pages = []
+        after_90k = start_90k if cursor is None else max(start_90k or 0, _start_of(cursor))
+        for stored in await self._stored_of(camera_id, after_90k, end_90k, limit + 1):
+            with contextlib.suppress(LiveedgeError):
+                pages.append(
+                    await stored.page(camera_id, start_90k, end_90k, limit=limit, cursor=cursor, rendition=rendition)
+                )
+        return pages
+
+    async def _stored_of(
+        self,
+        camera_id: str,
+        start_90k: int | None,
+        end_90k: int | None,
+        limit: int = ROWS_MAX,
+    ) -> list[Recordings]:
+        if self._stored is None:
+            return []
+        return await self._stored.all_of_span(camera_id, start_90k, end_90k, limit)
 
     async def at(self, camera_id: str, time_90k: int, rendition: RenditionName | None) -> Position:
         """As of the port. Of several nodes, this one is the first."""
@@ -97,6 +136,9 @@ class AllRecordings:
                     return Position(segment, float(answer["offset_s"]), str(answer["time"]))
                 except (KeyError, TypeError, ValueError):
                     continue
+            for stored in await self._stored_of(camera_id, time_90k, time_90k + CLOCK_RATE):
+                with contextlib.suppress(LiveedgeError):
+                    return await stored.at(camera_id, time_90k, rendition)
             raise
 
     async def picture(
@@ -117,6 +159,9 @@ class AllRecordings:
                 if answer is not None:
                     data, captured_at_90k = answer
                     return JpegFrame(data, camera_id, captured_at_90k, 0, *jpeg_size(data))
+            for stored in await self._stored_of(camera_id, time_90k, time_90k + CLOCK_RATE):
+                with contextlib.suppress(NotFoundError):
+                    return await stored.picture(camera_id, time_90k, width, quality)
             raise
 
     async def _picture(self, node: Node, target: str) -> tuple[bytes, int] | None:
@@ -189,12 +234,25 @@ def _page_of(answer: Any) -> SegmentsPage | None:
         return None
 
 
+def _pages_of(answers: Sequence[Any]) -> list[SegmentsPage]:
+    """Of the answers of nodes, and last the pages of those that are away."""
+    *told, stored = answers
+    return [*filter(None, map(_page_of, told)), *stored]
+
+
 def _merged(pages: list[SegmentsPage], limit: int) -> SegmentsPage:
     segments = sorted((each for page in pages for each in page.segments), key=lambda each: (each.start, each.id))
     if len(segments) <= limit and all(page.next_cursor is None for page in pages):
         return SegmentsPage(segments, None)
     segments = segments[:limit]
     return SegmentsPage(segments, _cursor_after(segments[-1]) if segments else None)
+
+
+def _start_of(cursor: str) -> int:
+    try:
+        return int(base64.urlsafe_b64decode(cursor[:200] + "==").partition(b"/")[0])
+    except ValueError:
+        return 0
 
 
 def _cursor_after(segment: SegmentModel) -> str:
