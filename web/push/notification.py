@@ -11,6 +11,7 @@ from web.api.push_models import Language, PushChoice, QuietHours
 from web.api.webhook_messages import CameraData, EventData, Message, ProblemData
 from web.observability.health import CAMERA_DOWN
 from web.push.encryption import encode_base64url
+from web.push.problem_texts import KOREAN
 
 TITLE = "liveedge"
 
@@ -102,7 +103,8 @@ def notification(message: Message, language: Language, names: Mapping[str, str])
         body = texts["motion"] if label.casefold() == "motion" else texts["event"].format(label=label)
         url, about = f"#/camera/{camera_id}?t={moment}", f"/{label.casefold()}"
     elif isinstance(data, ProblemData):
-        body = texts["problem.begun"].format(message=data.problem.message[:MESSAGE_MAX_CHARS])
+        translated = KOREAN.get(data.problem.code) if language == "ko" else None
+        body = texts["problem.begun"].format(message=translated or data.problem.message[:MESSAGE_MAX_CHARS])
         about = f"/{data.problem.component}/{data.problem.code}"
     else:
         body = texts[message.type]

@@ -1,16 +1,20 @@
 """What is notified, when, and in which words."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+import web
 from web.api import models
 from web.api.push_models import PushChoice, QuietHours
 from web.api.webhook_messages import CameraData, CameraState, EventData, Message, ProblemData, message
 from web.observability.health import CAMERA_DOWN, Problem
 from web.push.notification import is_quiet, notification, topic_of, wants
+from web.push.problem_texts import KOREAN
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 AT = "2026-07-01T11:59:58.000Z"
@@ -102,6 +106,15 @@ def test_a_notification_opens_the_moment_in_the_language_of_the_subscriber() -> 
     assert notification(event("Motion", "yard"), "en", {}).title == "yard"
     assert notification(event("Motion"), "ko", {}).body == "움직임 감지"
     assert notification(problem("index_failed"), "en", {}).body == "Problem: the disk is slow"
+    assert notification(problem("index_failed"), "ko", {}).body == f"문제 발생: {KOREAN['index_failed']}"
+    assert notification(problem("of_tomorrow"), "ko", {}).body == "문제 발생: the disk is slow"
+
+
+def test_every_problem_has_a_korean_text() -> None:
+    written = (path.read_text() for path in Path(web.__file__).parent.rglob("*.py"))
+    codes = {code for text in written for code in re.findall(r'yield \("[a-z]+", "([a-z_]+)", ', text)}
+    assert {"index_failed", "walls_unreadable", "webhook_failing"} <= codes
+    assert codes <= KOREAN.keys()
 
 
 def test_the_later_message_about_one_thing_replaces_the_earlier_one() -> None:
