@@ -170,12 +170,51 @@ async def test_hidden_tab_does_not_poll(door: GatewayProcess, page: Page) -> Non
         await page.evaluate("window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))")
 
 
-async def test_page_in_korean(door: GatewayProcess, browser: Browser) -> None:
-    page = await (await browser.new_context(locale="ko-KR")).new_page()
+TOO_WIDE = """() => {
+  const shown = (element) => element.checkVisibility() && element.clientWidth > 1;
+  const parts = document.querySelectorAll("header, h1, h2, h3, button, .button, .card, footer, dialog, label, li");
+  const isWider = (element) => element.scrollWidth > element.clientWidth + 1;
+  const isCut = (element) => getComputedStyle(element).overflowX === "visible" && isWider(element);
+  const isOut = (element) => element.getBoundingClientRect().right > innerWidth + 1;
+  const isWrapped = (element) => element.matches("button, .button") && element.clientHeight > 60;
+  const isBlock = (element) => getComputedStyle(element).display !== "inline";
+  return [document.documentElement, ...parts]
+    .filter((element) => shown(element) && isBlock(element) && (isCut(element) || isOut(element) || isWrapped(element)))
+    .map((element) => `${element.tagName} ${element.className}: ${element.textContent.trim().slice(0, 40)}`);
+}"""
+
+
+async def test_every_view_in_korean_has_room_for_its_words(door: GatewayProcess, browser: Browser) -> None:
+    page = await browser.new_page(locale="ko-KR", reduced_motion="reduce")
     await page.goto(f"{door.url}/#/camera/door")
-    await page.get_by_role("link", name="모든 카메라").wait_for()
     assert await page.evaluate("document.documentElement.lang") == "ko"
-    await page.wait_for_function("() => document.querySelector('live-edge-player').state.label === '라이브'")
+    await page.wait_for_function(
+        "() => document.querySelector('live-edge-player')?.state.label === '라이브'", timeout=TIMEOUT_MS
+    )
+    views = {
+        "#/camera/door": page.get_by_role("link", name="모든 카메라"),
+        "#/playback?cameras=door": page.locator(".together"),
+        "#/exports": page.locator(".exports"),
+        "#/access": page.locator(".access"),
+        "#/": page.locator('[data-camera="door"]'),
+    }
+
+    async def fits() -> bool:
+        too_wide: list[str] = await page.evaluate(TOO_WIDE)
+        return not too_wide
+
+    for path, landmark in views.items():
+        await page.evaluate("(path) => { location.hash = path }", path)
+        await landmark.first.wait_for(timeout=TIMEOUT_MS)
+        for width, theme in ((360, "dark"), (390, "light"), (1280, "dark")):
+            await page.set_viewport_size({"width": width, "height": 800})
+            await page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            await eventually(fits, f"{path} fits into {width} px")
+            if width != 360:
+                assert await serious_violations(page) == [], (path, width, theme)
+    await page.set_viewport_size({"width": 360, "height": 800})
+    columns = page.get_by_label("열", exact=True)
+    assert await columns.evaluate("(select) => select.clientWidth") >= 110, "one reads how many columns there are"
 
 
 async def test_first_load_is_small(door: GatewayProcess, page: Page) -> None:
