@@ -16,7 +16,6 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -95,7 +94,7 @@ class FileIndex:
 
     def __init__(self, data_dir: Path) -> None:
         self._file = _File(data_dir / INDEX_FILE)
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="access-index")
+        self._turn = asyncio.Lock()
         self._waiting = 0
 
     async def call(self, function: Callable[Concatenate[AccessDatabase, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -104,8 +103,8 @@ class FileIndex:
             raise UnavailableError("the index has too many requests at present", retry_after_s=2)
         self._waiting += 1
         try:
-            run = partial(function, self._file, *args, **kwargs)
-            return await asyncio.get_running_loop().run_in_executor(self._executor, run)
+            async with self._turn:
+                return await asyncio.to_thread(function, self._file, *args, **kwargs)
         finally:
             self._waiting -= 1
 
