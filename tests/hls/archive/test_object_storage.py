@@ -73,14 +73,19 @@ def is_all_uploaded(archive: Archive, segments: int) -> Callable[[], bool]:
     return lambda: storage_of(archive).segments_uploaded >= segments
 
 
+async def uploaded_parts(archive: Archive) -> int:
+    """Of the open segment, by its row."""
+    growing = archive.growing()
+    segment = growing[0].segment if growing else None
+    upload = await archive.index.call(upload_table.get, segment.camera_id, segment.name) if segment else None
+    return len(upload.parts) if upload else 0
+
+
 async def is_uploaded_so_far(archive: Archive, at_least: int) -> bool:
     """Whether the open segment has that many bytes, and less than a part of it is not uploaded, by its row."""
     growing = archive.growing()
-    if not growing:
-        return False
-    segment = growing[0].segment
-    upload = await archive.index.call(upload_table.get, segment.camera_id, segment.name)
-    return upload is not None and segment.size >= at_least and segment.size - upload.size < PART_SIZE
+    size = growing[0].segment.size if growing else 0
+    return size >= at_least and await uploaded_parts(archive) == size // PART_SIZE
 
 
 async def die(archive: Archive) -> None:
@@ -111,7 +116,8 @@ async def test_segments_are_uploaded_while_they_are_recorded_and_are_the_files(
     try:
         publish(archive, encode(NOISE))
         await eventually(is_all_uploaded(archive, 1), "the first segment is uploaded")
-        await eventually(lambda: s3.unfinished(prefix), "the second one is being uploaded while it grows")
+        await eventually(lambda: uploaded_parts(archive), "the second one is being uploaded while it grows")
+        assert s3.unfinished(prefix)
     finally:
         await archive.close()
     archive = make(s3.settings(prefix))
