@@ -17,6 +17,6 @@ def ffprobe(target: str | Path, *arguments: str) -> dict[str, Any]:
 
 def decode(target: str | Path, *arguments: str) -> str:
     """Decode all of it with ffmpeg; return its warnings, or an empty string."""
-    command = ["ffmpeg", "-v", "error", *arguments, "-i", str(target), "-f", "null", "-"]
+    command = ["ffmpeg", "-nostdin", "-v", "error", *arguments, "-i", str(target), "-f", "null", "-"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     return done.stderr

@@ -52,7 +52,7 @@ async def test_a_camera_with_many_viewers_takes_more_at_the_worker_that_is_asked
             cast("Cluster", cluster),
             Forwarding(peers, "a#1", tokens.verify),
             cast("ArchiveRouting", None),
-            Worker(1, 2, 1, "data", 0.0, (), (), 0, 1, 0),
+            Worker(1, 2, 1, "data", 0.0, (), (), -1, 1, -1),
             viewers.__getitem__,
         )
         url = await serve(asked)

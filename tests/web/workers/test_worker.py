@@ -43,10 +43,19 @@ def test_a_process_is_a_worker_if_its_parent_says_so(monkeypatch: pytest.MonkeyP
     parents: list[int] = []
     monkeypatch.setattr("web.workers.worker._end_with", parents.append)
     assert this_worker({}) is None
-    with socket.socket() as listening:
-        made = worker(2)
-        made = replace(made, parent=os.getppid(), http=(listening.fileno(),), rtsp=(), private=0, ready=1)
+    with socket.socket() as listening, socket.socket() as private, socket.socket() as ready:
+        made = replace(
+            worker(2),
+            parent=os.getppid(),
+            http=(listening.fileno(),),
+            rtsp=(),
+            private=private.fileno(),
+            ready=ready.fileno(),
+        )
+        for each in (listening, private, ready):
+            each.set_inheritable(True)
         environment = {VARIABLE: made.to_json()}
         assert this_worker(environment) == made
         assert this_worker(environment) is None, "its children are no workers"
+        assert not any(each.get_inheritable() for each in (listening, private, ready))
     assert parents == [os.getppid()], "it ends with its parent"
