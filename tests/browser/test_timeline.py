@@ -365,7 +365,7 @@ async def test_drag_hover_and_select_with_the_mouse(two_hours: tuple[GatewayProc
     await page.mouse.move(box["x"] + x - 300, box["y"] + 50, steps=8)
     await page.mouse.up()
     await page.wait_for_function(
-        "(before) => Math.abs(document.querySelector('live-edge-player').captureTime - before) > 10_000",
+        "(before) => Math.abs(document.querySelector('live-edge-player').captureTime - before) > 3_000",
         arg=before,
         timeout=TIMEOUT_MS,
     )
