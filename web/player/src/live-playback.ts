@@ -209,6 +209,8 @@ export class LivePlayback {
   }
 
   private frame(id: number, captured: number | null): void {
+    // A picture that is sent again is no sign of life of the camera.
+    if (id === this.fallback.current?.id && this.latency.isShown(captured)) return;
     this.execute(this.fallback.frame(id, performance.now()));
     if (id !== this.fallback.current?.id) return;
     this.latency.captured = captured;

@@ -51,6 +51,16 @@ describe("ServerClock", () => {
 });
 
 describe("Latency", () => {
+  it("knows a picture that is sent again, by its capture time", () => {
+    const latency = new Latency();
+    expect(latency.isShown(1000)).toBe(false);
+    latency.captured = 1000;
+    // The last GOP of a camera that is silent, with RTP timestamps that are ticks apart.
+    expect([1000, 1000 + 1 / 90, 1001].map((captured) => latency.isShown(captured))).toEqual([true, true, true]);
+    // The next frame at 120 fps, a clock that was set back, and a frame whose time is not known.
+    expect([1008.3, 400, null].map((captured) => latency.isShown(captured))).toEqual([false, false, false]);
+  });
+
   it("grows while the picture stands still, and not between frames", () => {
     const latency = new Latency();
     expect(latency.at(5000, 0)).toBeNull();

@@ -25,6 +25,17 @@ describe("liveStatusText", () => {
     expect(liveStatusText(fallback, "door", null, "ko")).toMatchObject({ label: "라이브", detail: "WebRTC" });
   });
 
+  it.each(["en", "ko"] as const)("does not call a picture live that is five seconds old (%s)", (language) => {
+    const fallback = new TransportFallback();
+    fallback.start(0);
+    fallback.frame(fallback.attempt?.id ?? 0, 0);
+    const live = liveStatusText(fallback, "door", 4999, language);
+    const late = liveStatusText(fallback, "door", 5000, language);
+    expect(live.status).toBe("live");
+    expect(late.status).toBe("connecting");
+    expect(late.label).not.toBe(live.label);
+  });
+
   it("says that a slow network skips frames", () => {
     const fallback = new TransportFallback();
     fallback.start(0);

@@ -56,6 +56,11 @@ const WEIGHT = 1 / 8;
 
 /** Later than this, the picture stands still: also a camera of one frame a second sends the next one by then. */
 const STILL_MS = 2000;
+/**
+ * Frames whose capture times differ by less are the same picture. A gateway answers a browser that misses frames with the
+ * last GOP again, whose RTP timestamps are ticks apart.
+ */
+const SAME_PICTURE_MS = 4;
 
 export class Latency {
   /** ms, smoothed; null until it is known. */
@@ -68,6 +73,12 @@ export class Latency {
     if (this.value === null || this.captured === null || offset === null) return this.value;
     const age = now + offset - this.captured;
     return age > this.value + STILL_MS ? age : this.value;
+  }
+
+  /** Whether a frame is the picture that is shown already: the camera has sent no other one. */
+  isShown(captured: number | null): boolean {
+    if (captured === null || this.captured === null) return false;
+    return Math.abs(captured - this.captured) < SAME_PICTURE_MS;
   }
 
   /** Whether a frame would change the latency by more than jitter does: playback has moved, or a clock was set. */

@@ -5,6 +5,7 @@ const en = {
   stopped: "Stopped",
   connecting: "Connecting",
   live: "Live",
+  late: "Delayed",
   retrying: "Reconnecting",
   failed: "No video",
   // the player
@@ -69,6 +70,7 @@ const ko: Record<MessageKey, string> = {
   stopped: "중지됨",
   connecting: "연결 중",
   live: "라이브",
+  late: "지연됨",
   retrying: "재연결 중",
   failed: "영상 없음",
   player: "{camera} 카메라 실시간 영상",

@@ -17,6 +17,9 @@ export interface StatusText {
   notice: string;
 }
 
+/** A picture that is older is not live, ms. */
+export const LIVE_MAX_MS = 5000;
+
 const CAMERA_NOTICES: Record<string, MessageKey> = {
   stopped: "cameraStopped",
   connecting: "cameraConnecting",
@@ -63,14 +66,15 @@ export function liveStatusText(
   const detail = [text(current.transport), rendition, latencyMs === null ? "" : formatDuration(latencyMs)]
     .filter(Boolean)
     .join(" · ");
-  if (!reason)
-    return { status: "live", label: text("live"), detail, notice: current.isDegraded ? text("degraded") : "" };
+  const isLate = latencyMs !== null && latencyMs >= LIVE_MAX_MS;
+  const [status, label]: [PlayerStatus, string] = isLate ? ["connecting", text("late")] : ["live", text("live")];
+  if (!reason) return { status, label, detail, notice: current.isDegraded ? text("degraded") : "" };
   const notice = text("fallback", {
     from: text(reason.transport),
     to: text(current.transport),
     reason: reasonText(reason.failure, language),
   });
-  return { status: "live", label: text("live"), detail, notice };
+  return { status, label, detail, notice };
 }
 
 function cameraNotice(

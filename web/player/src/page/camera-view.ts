@@ -34,8 +34,6 @@ const EVENTS_MS = 3000;
 const RELOAD_DELAY_MS = 150;
 const THUMBNAIL_PX = 384;
 const PLAYHEAD_MS = 200;
-/** "Live" is pressed while the picture is no older than this. */
-const LIVE_MAX_MS = 5000;
 /** What is exported where nothing is selected: the last minutes in the view. */
 const EXPORT_MS = 5 * 60_000;
 
@@ -322,8 +320,7 @@ export class CameraView {
     setText(this.time, time === null ? "–" : isLive ? clock(time) : `${day(time)} ${clock(time)}`);
     const { from, to } = this.timeline.view;
     this.picker.setLabel(day((from + to) / 2));
-    const { latencyMs } = player.state;
-    this.liveButton.setAttribute("aria-pressed", String(isLive && (latencyMs === null || latencyMs < LIVE_MAX_MS)));
+    this.liveButton.setAttribute("aria-pressed", String(player.state.status === "live"));
     // The player resets the rate when it returns to live.
     const rate = String(player.playbackRate);
     if (this.speed.value !== rate && document.activeElement !== this.speed) this.speed.value = rate;
