@@ -321,6 +321,7 @@ class ExportBuild:
                 "not_recorded": sorted({*request.cameras} - {each["camera"] for each in cameras}),
                 "away": self._holders.away,
                 "key": self._evidence.key.key_id,
+                "files": [{"file": files.README, "sha256": hashlib.sha256(files.HOW_TO_VERIFY.encode()).hexdigest()}],
                 "public_keys": [{"id": key_id, "public_key": pem} for key_id, pem in public.items()],
                 "cameras": cameras,
             }

@@ -6,7 +6,7 @@ from typing import Any
 MANIFEST, SIGNATURE, PUBLIC_KEY, README = "manifest.json", "manifest.sig", "public-key.pem", "README.txt"
 
 UNLISTED = frozenset({MANIFEST, SIGNATURE, PUBLIC_KEY, README})
-"""Files of an export that its manifest does not name."""
+"""Files of an export that its manifest need not name."""
 
 TYPE = "liveedge-export"
 VERSION = 1

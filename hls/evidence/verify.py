@@ -75,16 +75,21 @@ def verify_export(path: Path, trusted: TrustedKeys | None) -> Report:
 
 
 def _verify_export(archive: zipfile.ZipFile, trusted: TrustedKeys | None, report: Report) -> None:
-    names = [info.filename for info in archive.infolist()]
+    # A folder has no content. Programs that pack the files again add some.
+    names = [info.filename for info in archive.infolist() if not (info.is_dir() and info.file_size == 0)]
     for name in (MANIFEST, SIGNATURE, PUBLIC_KEY):
         if names.count(name) != 1:
             report.fault(f"it has {names.count(name)} files {name}: it is no export of liveedge, or was changed")
             return
     data = _small(archive, MANIFEST, MANIFEST_MAX_BYTES)
+    pem = _small(archive, PUBLIC_KEY, READ_BYTES).decode(errors="replace")
     try:
-        key = PublicKey.from_pem(_small(archive, PUBLIC_KEY, READ_BYTES).decode(errors="replace"))
+        key = PublicKey.from_pem(pem)
     except BadRequestError:
         report.fault(f"{PUBLIC_KEY} is not an Ed25519 public key")
+        return
+    if pem.split() != key.pem.split():
+        report.fault(f"{PUBLIC_KEY} has more than the key: nobody signed that")
         return
     signature = base64.b64encode(_small(archive, SIGNATURE, READ_BYTES)).decode()
     if not key.is_signature(signature, data):
@@ -100,8 +105,8 @@ def _verify_export(archive: zipfile.ZipFile, trusted: TrustedKeys | None, report
     )
     for node in manifest.get("away", []):
         report.say(f"what {node} recorded is not in it: that node was away")
-    files = [file for camera in manifest["cameras"] for file in camera.get("clips", [])]
-    listed = {file["file"]: file for file in files}
+    clips = {file["file"]: file for camera in manifest["cameras"] for file in camera.get("clips", [])}
+    listed = clips | {file["file"]: file for file in manifest.get("files", [])}
     for name in sorted({*names} - listed.keys() - UNLISTED):
         report.fault(f"{name} is not in the manifest: somebody put it in")
     right = 0
@@ -112,8 +117,8 @@ def _verify_export(archive: zipfile.ZipFile, trusted: TrustedKeys | None, report
         if _hash_in(archive, name) != file["sha256"]:
             report.fault(f"{name} was changed: its SHA-256 is not the signed one")
             continue
-        right += 1
-    report.say(f"{right} of {len(listed)} clip(s) are as they were exported")
+        right += name in clips
+    report.say(f"{right} of {len(clips)} clip(s) are as they were exported")
     if trusted is not None:
         keys = {**trusted.keys} if key.key_id in trusted.keys else {}
     for camera in manifest["cameras"]:

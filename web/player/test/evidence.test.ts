@@ -24,20 +24,38 @@ describe("SHA-256", () => {
   });
 });
 
-/** A stored ZIP; with `isLarge`, sizes and offsets in the extra field of ZIP64. */
-function zipOf(files: [string, Uint8Array<ArrayBuffer>][], isLarge = false): Blob {
+/** What a ZIP has other than a file. */
+interface Packing {
+  /** Sizes and offsets in the extra field of ZIP64. */
+  isLarge?: boolean;
+  isDeflated?: boolean;
+  /** The name in front of the file, where it is not that of the directory. */
+  localName?: string;
+}
+
+async function deflated(data: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  const stream = new Blob([data]).stream().pipeThrough(new CompressionStream("deflate-raw"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+async function zipOf(files: [string, Uint8Array<ArrayBuffer>][], packing: Packing = {}): Promise<Blob> {
+  const { isLarge = false, isDeflated = false } = packing;
   const parts: Uint8Array<ArrayBuffer>[] = [];
   const directory: Uint8Array<ArrayBuffer>[] = [];
   let offset = 0;
-  for (const [name, data] of files) {
-    const local = new DataView(new ArrayBuffer(30 + name.length));
+  for (const [name, whole] of files) {
+    const data = isDeflated ? await deflated(whole) : whole;
+    const localName = packing.localName ?? name;
+    const local = new DataView(new ArrayBuffer(30 + localName.length));
     local.setUint32(0, 0x04034b50, true);
-    local.setUint16(26, name.length, true);
-    new Uint8Array(local.buffer).set(encoder.encode(name), 30);
+    local.setUint16(26, localName.length, true);
+    new Uint8Array(local.buffer).set(encoder.encode(localName), 30);
     const extra = isLarge ? 28 : 0;
     const entry = new DataView(new ArrayBuffer(46 + name.length + extra));
     entry.setUint32(0, 0x02014b50, true);
-    for (const at of [20, 24]) entry.setUint32(at, isLarge ? 0xffffffff : data.length, true);
+    entry.setUint16(10, isDeflated ? 8 : 0, true);
+    entry.setUint32(20, isLarge ? 0xffffffff : data.length, true);
+    entry.setUint32(24, isLarge ? 0xffffffff : whole.length, true);
     entry.setUint32(42, isLarge ? 0xffffffff : offset, true);
     entry.setUint16(28, name.length, true);
     entry.setUint16(30, extra, true);
@@ -46,7 +64,7 @@ function zipOf(files: [string, Uint8Array<ArrayBuffer>][], isLarge = false): Blo
       const at = 46 + name.length;
       entry.setUint16(at, 1, true);
       entry.setUint16(at + 2, 24, true);
-      for (const [number, value] of [data.length, data.length, offset].entries())
+      for (const [number, value] of [whole.length, data.length, offset].entries())
         entry.setUint32(at + 4 + 8 * number, value, true);
     }
     parts.push(new Uint8Array(local.buffer), data);
@@ -84,7 +102,11 @@ async function chain(): Promise<[SignedRecord, SignedRecord]> {
 }
 
 /** An export, with `changes` of its files. */
-async function exportOf(changes: Record<string, string | null> = {}, records?: SignedRecord[]): Promise<Blob> {
+async function exportOf(
+  changes: Record<string, string | null> = {},
+  records?: SignedRecord[],
+  packing: Packing = {},
+): Promise<Blob> {
   const manifest = JSON.stringify({
     type: "liveedge-export",
     version: 1,
@@ -96,6 +118,7 @@ async function exportOf(changes: Record<string, string | null> = {}, records?: S
         records: records ?? (await chain()),
       },
     ],
+    files: [{ file: "README.txt", sha256: digest("how to") }],
     public_keys: [{ id: keyId(pem), public_key: pem }],
   });
   const files = new Map<string, Uint8Array<ArrayBuffer>>([
@@ -103,12 +126,13 @@ async function exportOf(changes: Record<string, string | null> = {}, records?: S
     ["manifest.json", encoder.encode(manifest)],
     ["manifest.sig", new Uint8Array(await sign(manifest))],
     ["public-key.pem", encoder.encode(pem)],
+    ["README.txt", encoder.encode("how to")],
   ]);
   for (const [name, text] of Object.entries(changes)) {
     if (text === null) files.delete(name);
     else files.set(name, encoder.encode(text));
   }
-  return zipOf([...files]);
+  return await zipOf([...files], packing);
 }
 
 async function faultsOf(zip: Blob, own = [keyId(pem)]): Promise<string[]> {
@@ -126,9 +150,22 @@ describe("an export", () => {
     expect(await faultsOf(await exportOf({ "door/a.mp4": "other" }))).toEqual(["clipChanged"]);
     expect(await faultsOf(await exportOf({ "door/a.mp4": null }))).toEqual(["clipMissing"]);
     expect(await faultsOf(await exportOf({ "door/b.mp4": "other" }))).toEqual(["clipAdded"]);
+    expect(await faultsOf(await exportOf({ "README.txt": "Recorded in May." }))).toEqual(["clipChanged"]);
+    expect(await faultsOf(await exportOf({ "public-key.pem": `Of the police\n${pem}` }))).toEqual(["notAnExport"]);
     expect(await faultsOf(await exportOf({ "manifest.json": "other" }))).toEqual(["manifestChanged"]);
     expect(await faultsOf(await exportOf({ "manifest.json": null }))).toEqual(["notAnExport"]);
     expect(await faultsOf(await exportOf(), [])).toEqual(["otherKey"]);
+  });
+
+  it("is right when somebody has unpacked it and packed it again, with folders, and shows what was changed then", async () => {
+    const packing = { isDeflated: true };
+    expect(await faultsOf(await exportOf({ "door/": "" }, undefined, packing))).toEqual([]);
+    expect(await faultsOf(await exportOf({ "door/a.mp4": "other" }, undefined, packing))).toEqual(["clipChanged"]);
+  });
+
+  it("has one name for each file", async () => {
+    // Some programs unpack the name of the directory, others that in front of the file.
+    expect(await faultsOf(await exportOf({}, undefined, { localName: "door/b.mp4" }))).toEqual(["notAnExport"]);
   });
 
   it("shows a record that was changed or removed", async () => {
@@ -147,16 +184,16 @@ describe("a ZIP", () => {
   it("has its files, also with sizes of 64 bits", async () => {
     for (const isLarge of [false, true]) {
       const files = await filesOf(
-        zipOf(
+        await zipOf(
           [
             ["a", encoder.encode("one")],
             ["b/c", encoder.encode("two")],
           ],
-          isLarge,
+          { isLarge },
         ),
       );
       expect([...files.keys()]).toEqual(["a", "b/c"]);
-      expect(await files.get("b/c")?.text()).toBe("two");
+      expect(await new Response(files.get("b/c")?.stream()).text()).toBe("two");
     }
   });
 

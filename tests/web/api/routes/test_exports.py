@@ -1,10 +1,13 @@
 """Exports of real recordings: made, downloaded, read by ffprobe, and verified by ``liveedge verify``."""
 
 import asyncio
+import io
 import json
 import zipfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -65,6 +68,14 @@ async def exported(client: Client, **body: object) -> dict[str, Any]:
     return done
 
 
+def packed_again(whole: bytes, path: Path, before: Mapping[str, bytes] = MappingProxyType({})) -> None:
+    """A ZIP as it is made of the files of another one: deflated, and with folders. ``before`` is put before files."""
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as again:
+        again.mkdir("door")
+        for name in archive.namelist():
+            again.writestr(name, before.get(name, b"") + archive.read(name))
+
+
 @pytest.mark.integration
 async def test_several_cameras_become_one_zip_that_verifies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -123,6 +134,13 @@ async def test_several_cameras_become_one_zip_that_verifies(
     at_byte = whole.index(b'"2026-11-22T18:50:01.000Z"') + 3
     Path("e.zip").write_bytes(whole[:at_byte] + b"5" + whole[at_byte + 1 :])
     assert main(["verify", "e.zip"]) == 1
+    packed_again(whole, Path("again.zip"))
+    assert main(["verify", "again.zip", "--key", "key.pem"]) == 0
+    capsys.readouterr()
+    for name, why in (("README.txt", "README.txt was changed"), ("public-key.pem", "has more than the key")):
+        packed_again(whole, Path("again.zip"), {name: b"Signed by the police."})
+        assert main(["verify", "again.zip", "--key", "key.pem"]) == 1
+        assert why in capsys.readouterr().out
     for name, data in (("cut.zip", whole[: len(whole) // 2]), ("none.zip", b"PK nothing")):
         Path(name).write_bytes(data)
         assert main(["verify", name]) == 1

@@ -1,7 +1,7 @@
 // Verify an export, or the file of a recording, in the browser. The format is that of docs/evidence.md.
 
 import { hashOf, Sha256 } from "./sha256.ts";
-import { filesOf } from "./zip.ts";
+import { filesOf, type ZipFile } from "./zip.ts";
 
 export interface SignedRecord {
   statement: string;
@@ -21,6 +21,8 @@ interface Manifest {
     sources: { segment: string; state: string }[];
     records: SignedRecord[];
   }[];
+  /** Files beside the clips. */
+  files?: { file: string; sha256: string }[];
   public_keys: { id: string; public_key: string }[];
 }
 
@@ -51,7 +53,10 @@ export interface Finding {
 /** Whether a signature (Base64) of a text is that of a key in PEM. */
 export type VerifySignature = (pem: string, signature: string, data: Uint8Array<ArrayBuffer>) => Promise<boolean>;
 
+/** Files that a manifest need not name. */
 const UNLISTED = new Set(["manifest.json", "manifest.sig", "public-key.pem", "README.txt"]);
+/** Of files beside the clips, all of them together, bytes. */
+const SMALL_MAX_BYTES = 256 << 20;
 
 const FAULTS: Record<string, Finding["kind"]> = { changed: "sourceChanged", missing: "sourceMissing" };
 
@@ -99,7 +104,7 @@ export async function verifyExport(
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
   const say = (kind: Finding["kind"], about = "", isFault = false) => findings.push({ kind, about, isFault });
-  let files: Map<string, Blob>;
+  let files: Map<string, ZipFile>;
   let manifest: Manifest;
   try {
     files = await filesOf(zip);
@@ -123,11 +128,15 @@ export async function verifyExport(
     return findings;
   }
   const listed = new Set<string>();
-  for (const { file, sha256 } of manifest.cameras.flatMap(({ clips }) => clips)) {
+  const clips = manifest.cameras.flatMap(({ clips }) => clips);
+  for (const each of [...clips, ...(manifest.files ?? [])]) {
+    const { file, sha256 } = each;
     listed.add(file);
     const found = files.get(file);
-    const kind = !found ? "clipMissing" : (await hashOf(found, done)) === sha256 ? "clipRight" : "clipChanged";
-    say(kind, file, kind !== "clipRight");
+    // A stream that fails is that of a damaged file.
+    const hash = found && (await hashOf(found, done).catch(() => ""));
+    const kind = hash === undefined ? "clipMissing" : hash === sha256 ? "clipRight" : "clipChanged";
+    if (kind !== "clipRight" || clips.includes(each)) say(kind, file, kind !== "clipRight");
   }
   for (const name of files.keys()) if (!listed.has(name) && !UNLISTED.has(name)) say("clipAdded", name, true);
   const keys = new Map(manifest.public_keys.map(({ public_key }) => [keyId(public_key), public_key]));
@@ -179,8 +188,8 @@ export async function verifyRecords(
 /** What verifies signatures does not answer: nothing is known of the file. */
 export class VerifierError extends Error {}
 
-async function bytesOf(files: ReadonlyMap<string, Blob>, name: string): Promise<Uint8Array<ArrayBuffer>> {
+async function bytesOf(files: ReadonlyMap<string, ZipFile>, name: string): Promise<Uint8Array<ArrayBuffer>> {
   const file = files.get(name);
-  if (!file) throw new Error(name);
-  return new Uint8Array(await file.arrayBuffer());
+  if (!file || file.size > SMALL_MAX_BYTES) throw new Error(name);
+  return new Uint8Array(await new Response(file.stream()).arrayBuffer());
 }

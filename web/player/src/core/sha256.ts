@@ -94,15 +94,13 @@ export class Sha256 {
   }
 }
 
-const PIECE_BYTES = 1 << 20;
-
 /** The SHA-256 of a file, a piece at a time. `done` is called with the bytes of each. */
-export async function hashOf(blob: Blob, done: (bytes: number) => void = () => {}): Promise<string> {
+export async function hashOf(file: Pick<Blob, "stream">, done: (bytes: number) => void = () => {}): Promise<string> {
   const hash = new Sha256();
-  for (let at = 0; at < blob.size; at += PIECE_BYTES) {
-    const piece = new Uint8Array(await blob.slice(at, at + PIECE_BYTES).arrayBuffer());
-    hash.update(piece);
-    done(piece.length);
+  const reader = file.stream().getReader();
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+    hash.update(piece.value);
+    done(piece.value.length);
   }
   return hash.digest();
 }

@@ -1,4 +1,5 @@
-// The files of a ZIP that is stored and not compressed, as exports are (APPNOTE.TXT 6.3.10). Only the directory is read.
+// The files of a ZIP (APPNOTE.TXT 6.3.10): stored, as exports are, or deflated, as somebody packs one again. Only the
+// directory and the headers are read.
 
 const END = 0x06054b50;
 const END64 = 0x06064b50;
@@ -10,14 +11,21 @@ const END_MAX_BYTES = END_BYTES + 65_535;
 const LOCATOR_BYTES = 20;
 const DIRECTORY_MAX_BYTES = 64 << 20;
 const NONE_32 = 0xffffffff;
+const STORED = 0;
+const DEFLATED = 8;
 
 /** The file is no ZIP that can be read. */
 export class ZipError extends Error {}
 
+/** A file in a ZIP. A stream of one that is damaged fails. */
+export type ZipFile = Pick<Blob, "size" | "stream">;
+
 interface Entry {
   name: string;
   size: number;
+  packed: number;
   offset: number;
+  isDeflated: boolean;
 }
 
 async function view(blob: Blob, from: number, to: number): Promise<DataView> {
@@ -28,22 +36,47 @@ function u64(data: DataView, at: number): number {
   return data.getUint32(at + 4, true) * 2 ** 32 + data.getUint32(at, true);
 }
 
-/** The files by name, each as a part of the ZIP. Throws ZipError. */
-export async function filesOf(zip: Blob): Promise<Map<string, Blob>> {
+/** The files by name, without folders. Throws ZipError. */
+export async function filesOf(zip: Blob): Promise<Map<string, ZipFile>> {
   try {
-    const files = new Map<string, Blob>();
+    const files = new Map<string, ZipFile>();
     for (const entry of await entriesOf(zip)) {
+      if (entry.name.endsWith("/") && entry.size === 0) continue;
       const local = await view(zip, entry.offset, entry.offset + 30);
       if (local.getUint32(0, true) !== LOCAL) throw new ZipError();
-      const start = entry.offset + 30 + local.getUint16(26, true) + local.getUint16(28, true);
-      if (files.has(entry.name)) throw new ZipError();
-      files.set(entry.name, zip.slice(start, start + entry.size));
+      const nameAt = entry.offset + 30;
+      const extraAt = nameAt + local.getUint16(26, true);
+      // Some programs read this name, and others that of the directory.
+      const name = await zip.slice(nameAt, extraAt).text();
+      if (name !== entry.name || files.has(name)) throw new ZipError();
+      const start = extraAt + local.getUint16(28, true);
+      files.set(name, fileOf(zip.slice(start, start + entry.packed), entry));
     }
     return files;
   } catch (error) {
     if (error instanceof RangeError) throw new ZipError();
     throw error;
   }
+}
+
+function fileOf(packed: Blob, { size, isDeflated }: Entry): ZipFile {
+  if (!isDeflated) return packed;
+  return {
+    size,
+    stream: () => packed.stream().pipeThrough(new DecompressionStream("deflate-raw")).pipeThrough(upTo(size)),
+  };
+}
+
+/** Fails where a file is larger than its directory says: it could fill the memory. */
+function upTo(size: number): TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>> {
+  let left = size;
+  return new TransformStream({
+    transform(piece, controller) {
+      left -= piece.length;
+      if (left < 0) controller.error(new ZipError());
+      else controller.enqueue(piece);
+    },
+  });
 }
 
 async function entriesOf(zip: Blob): Promise<Entry[]> {
@@ -74,8 +107,8 @@ function entriesIn(directory: DataView, count: number): Entry[] {
   let at = 0;
   for (let number = 0; number < count; number++) {
     if (directory.getUint32(at, true) !== ENTRY) throw new ZipError();
-    // Of something else than an export: a method of compression.
-    if (directory.getUint16(at + 10, true) !== 0) throw new ZipError();
+    const method = directory.getUint16(at + 10, true);
+    if (method !== STORED && method !== DEFLATED) throw new ZipError();
     const [nameLength, extraLength, commentLength] = [28, 30, 32].map((field) =>
       directory.getUint16(at + field, true),
     ) as [number, number, number];
@@ -95,8 +128,9 @@ function entriesIn(directory: DataView, count: number): Entry[] {
       if (packed === NONE_32) packed = next();
       if (offset === NONE_32) offset = next();
     }
-    if (packed !== size) throw new ZipError();
-    entries.push({ name, size, offset });
+    const isDeflated = method === DEFLATED;
+    if (!isDeflated && packed !== size) throw new ZipError();
+    entries.push({ name, size, packed, offset, isDeflated });
     at = end + commentLength;
   }
   return entries;

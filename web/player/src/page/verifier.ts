@@ -58,7 +58,10 @@ export class Verifier {
     let read = 0;
     const done = (bytes: number) => {
       read += bytes;
-      setText(this.status, t("verifying", { percent: Math.floor((100 * read) / Math.max(1, file.size)) }));
+      setText(
+        this.status,
+        t("verifying", { percent: Math.min(100, Math.floor((100 * read) / Math.max(1, file.size))) }),
+      );
     };
     this.file.disabled = true;
     try {
