@@ -134,11 +134,11 @@ class CameraChanges:
         """
 
         async def add() -> Camera:
-            if camera_id in self._parts.service.cameras:
+            if camera_id in self._parts.service.cameras and not self._store.is_shared:
                 raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
             settings = await self._store.add(camera_id, table)
             log.info("camera %s: added by API", camera_id, extra={"camera": camera_id})
-            camera = await self._parts.open(camera_id, settings)
+            camera = await self._set(camera_id, settings)
             await self._tell()
             return camera
 
@@ -151,11 +151,11 @@ class CameraChanges:
         """
 
         async def change() -> Camera:
-            camera = self._parts.service.camera(camera_id)
+            self._require(camera_id)
             settings = await self._store.patch(camera_id, patch)
             names = ", ".join(patch) or "nothing"
             log.info("camera %s: changed by API: %s", camera_id, names, extra={"camera": camera_id})
-            await self._parts.change(camera, settings)
+            camera = await self._set(camera_id, settings)
             await self._tell()
             return camera
 
@@ -165,10 +165,11 @@ class CameraChanges:
         """Stop and remove a camera. Its recordings stay. Raises ``NotFoundError`` and ``ConflictError``."""
 
         async def remove() -> None:
-            self._parts.service.camera(camera_id)
+            self._require(camera_id)
             await self._store.remove(camera_id)
             log.info("camera %s: removed by API", camera_id, extra={"camera": camera_id})
-            await self._parts.close(camera_id)
+            if camera_id in self._parts.service.cameras:
+                await self._parts.close(camera_id)
             await self._tell()
 
         await self._uninterrupted(remove)
@@ -191,6 +192,19 @@ class CameraChanges:
             await self._parts.open(camera_id, wanted[camera_id])
         await self._tell()
         return {"added": added, "changed": changed, "removed": removed}
+
+    def _require(self, camera_id: str) -> None:
+        """Raise ``NotFoundError`` for a camera that there is not. Of one of another node, only the store knows."""
+        if not self._store.is_shared:
+            self._parts.service.camera(camera_id)
+
+    async def _set(self, camera_id: str, settings: CameraSettings) -> Camera:
+        """Have a camera with these settings. It may be new here alone, or known here still."""
+        camera = self._parts.service.cameras.get(camera_id)
+        if camera is None:
+            return await self._parts.open(camera_id, settings)
+        await self._parts.change(camera, settings)
+        return camera
 
     async def finish(self, timeout_s: float) -> None:
         """Wait for the changes that have begun."""

@@ -14,13 +14,14 @@ Rules:
    without it, cameras would be missing, and the next change would overwrite them.
 5. The API may not set Python classes as engines, or names of files: loading code would be a way to attack the gateway,
    and reading files would show which files exist.
-6. In a cluster, what other nodes changed is read before each change: none undoes what this node does not know yet.
+6. In a cluster, a change is made to what the nodes share at that moment, and no other change comes between: so none
+   undoes another, whether this node knows that yet or not.
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,9 @@ CAMERAS_MAX = 1000
 """Cameras that the API may add: more than one process can serve, and few enough not to fill the disk."""
 
 Tables = dict[str, dict[str, Any]]
+
+Edit = Callable[[Tables], Tables]
+"""Makes other tables of the cameras. It may run in another thread, and more than once."""
 
 
 class CameraStore:
@@ -80,6 +84,11 @@ class CameraStore:
         self.faults = faults
         return cameras
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes, or workers, change the cameras too."""
+        return self._cluster is not None
+
     def is_configured(self, camera_id: str) -> bool:
         """Whether the settings, and not the API, define a camera."""
         return camera_id in self.settings.camera_tables()
@@ -91,42 +100,57 @@ class CameraStore:
 
     async def add(self, camera_id: str, table: Mapping[str, Any]) -> CameraSettings:
         """Add a camera. Raises ``BadRequestError``, ``ConflictError`` and ``UnavailableError``."""
-        await self.read_again()
-        if camera_id in self._changes or self.is_configured(camera_id):
-            raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
-        if len(self._changes) >= CAMERAS_MAX:
-            raise ConflictError(f"there are {CAMERAS_MAX} cameras that were added, the limit; DELETE removes one")
-        return await self._change(camera_id, {key: value for key, value in table.items() if value is not None})
+
+        def edit(tables: Tables) -> Tables:
+            if camera_id in tables or self.is_configured(camera_id) or self._is_demo(tables, camera_id):
+                raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
+            if len(tables) >= CAMERAS_MAX:
+                raise ConflictError(f"there are {CAMERAS_MAX} cameras that were added, the limit; DELETE removes one")
+            changes = {key: value for key, value in table.items() if value is not None}
+            self._check(camera_id, changes)
+            return {**tables, camera_id: changes}
+
+        await self._edit(edit)
+        return self._camera(camera_id)
 
     async def patch(self, camera_id: str, patch: Mapping[str, Any]) -> CameraSettings:
         """Change settings of a camera; rule 1. Raises ``BadRequestError``, ``NotFoundError``, ``UnavailableError``."""
-        await self.read_again()
-        before = self._changes.get(camera_id)
-        if before is None:
-            if self._is_in_database:
-                raise NotFoundError(f"there is no camera {camera_id[:64]!r} any more: another node removed it")
-            before = {} if self.is_configured(camera_id) else dict(DEMO_TABLES.get(camera_id, {}))
-        merged = {key: value for key, value in {**before, **patch}.items() if value is not None}
-        return await self._change(camera_id, merged)
+
+        def edit(tables: Tables) -> Tables:
+            before = tables.get(camera_id)
+            if before is None:
+                if self.is_shared and not (self.is_configured(camera_id) or self._is_demo(tables, camera_id)):
+                    raise self._no_camera(camera_id)
+                before = {} if self.is_configured(camera_id) else dict(DEMO_TABLES.get(camera_id, {}))
+            changes = {key: value for key, value in {**before, **patch}.items() if value is not None}
+            self._check(camera_id, changes)
+            others = {key: table for key, table in tables.items() if key != camera_id}
+            return {**others, camera_id: changes} if changes else others
+
+        await self._edit(edit)
+        return self._camera(camera_id)
 
     async def remove(self, camera_id: str) -> None:
         """Remove a camera. Raises ``ConflictError`` (rule 2), ``NotFoundError`` and ``UnavailableError``."""
-        await self.read_again()
-        if self.is_configured(camera_id):
-            raise ConflictError(
-                f"camera {camera_id} is configured in liveedge.toml or the environment: remove it there, and the"
-                ' gateway follows; PATCH with {"paused": true} keeps it stopped until then'
-            )
-        if camera_id in self._changes:
-            await self._save({key: table for key, table in self._changes.items() if key != camera_id})
-        elif camera_id != DEMO_CAMERA:
-            raise NotFoundError(f"there is no camera {camera_id[:64]!r}; GET /api/cameras lists all cameras")
+
+        def edit(tables: Tables) -> Tables:
+            if self.is_configured(camera_id):
+                raise ConflictError(
+                    f"camera {camera_id} is configured in liveedge.toml or the environment: remove it there, and the"
+                    ' gateway follows; PATCH with {"paused": true} keeps it stopped until then'
+                )
+            if camera_id not in tables and not self._is_demo(tables, camera_id):
+                raise self._no_camera(camera_id)
+            return {key: table for key, table in tables.items() if key != camera_id}
+
+        await self._edit(edit)
 
     def reconfigure(self, settings: Settings) -> None:
         """Use other settings."""
         self.settings = settings
 
-    async def _change(self, camera_id: str, changes: dict[str, Any]) -> CameraSettings:
+    def _check(self, camera_id: str, changes: Mapping[str, Any]) -> None:
+        """Raise ``BadRequestError`` unless the API may set these, and they make a camera. From any thread."""
         engine = changes.get("engine", changes.get("capture_engine"))
         detector = changes.get("detector")
         if detector is not None and detector not in tuple(DetectorName):
@@ -139,27 +163,41 @@ class CameraStore:
             )
         if changes.get("capture_tls_ca_file") is not None:
             raise BadRequestError("capture_tls_ca_file: files are named in liveedge.toml or the environment alone")
-        configured = self.settings.camera_tables().get(camera_id, {})
         try:
-            camera = self.settings.camera(camera_id, _merged(configured, changes))
+            self._merged(camera_id, changes)
         except SettingsError as error:
             raise BadRequestError(str(error)) from None
-        after = {**self._changes, camera_id: changes}
-        if not changes:
-            del after[camera_id]
-        await self._save(after)
-        return camera
+
+    def _merged(self, camera_id: str, changes: Mapping[str, Any]) -> CameraSettings:
+        configured = self.settings.camera_tables().get(camera_id, {})
+        return self.settings.camera(camera_id, _merged(configured, changes))
+
+    def _camera(self, camera_id: str) -> CameraSettings:
+        return self._merged(camera_id, self._changes.get(camera_id, {}))
+
+    def _is_demo(self, tables: Tables, camera_id: str) -> bool:
+        """Whether it is the camera that there is where nobody has configured any."""
+        has_demo = not (tables or self.settings.camera_tables() or self._is_in_database)
+        return has_demo and camera_id == DEMO_CAMERA
+
+    def _no_camera(self, camera_id: str) -> NotFoundError:
+        why = " any more: another node removed it" if camera_id in self._changes else ""
+        return NotFoundError(f"there is no camera {camera_id[:64]!r}{why}; GET /api/cameras lists all cameras")
 
     async def read_again(self) -> None:
         """Read what other nodes of the cluster changed. Raises :class:`~gateway.errors.StorageError`."""
         if self._cluster is not None:
             self._changes = await self._cluster.cameras()
 
-    async def _save(self, changes: Tables) -> None:
+    async def _edit(self, edit: Edit) -> None:
         if self._cluster is not None:
-            await self._cluster.save_cameras(self._changes, changes)
-            self._changes = changes
+            try:
+                self._changes = await self._cluster.edit_cameras(edit)
+            except (ConflictError, NotFoundError):
+                await self.read_again()
+                raise
             return
+        changes = edit(self._changes)
         try:
             await asyncio.to_thread(write_tables, self.path, changes)
         except OSError as error:

@@ -13,7 +13,7 @@ Rules:
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from gateway.cluster.model import EXPIRY_S, REQUEST_MAX_S, KeyName, Node, Owner, View
+from gateway.config.field import split_commas
 from gateway.errors import SettingsError, StorageError, redact
 from hls.archive.database_server import DatabaseServer
 from hls.cluster import schema
@@ -221,17 +222,41 @@ class PostgresStore:
     def cameras(self) -> dict[str, dict[str, Any]]:
         """The table of each camera."""
         with self.transaction() as connection:
-            rows = connection.execute(select(schema.camera.c.id, schema.camera.c.settings)).all()
-        return {camera_id: dict(settings) for camera_id, settings in rows}
+            return _cameras(connection)
+
+    def edit_cameras(
+        self, edit: Callable[[dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]
+    ) -> dict[str, dict[str, Any]]:
+        """Make other tables of the present ones, while nobody else does. Returns them. Raises what ``edit`` raises."""
+        with self.transaction() as connection:
+            connection.execute(select(schema.version.c.revision).with_for_update())
+            before = _cameras(connection)
+            after = edit(before)
+            changed = {key: table for key, table in after.items() if before.get(key) != table}
+            removed = before.keys() - after.keys()
+            for camera_id, table in changed.items():
+                sites = split_commas(table.get("sites") or [])
+                self._write_camera(connection, camera_id, sites if isinstance(sites, list) else [], table)
+            if removed:
+                connection.execute(delete(schema.camera).where(schema.camera.c.id.in_(removed)))
+            if changed or removed:
+                connection.execute(CHANGED)
+                self.tell(connection)
+        return after
 
     def set_camera(self, camera_id: str, sites: Iterable[str] = (), settings: Mapping[str, Any] | None = None) -> None:
         """Add a camera, or change it."""
-        values: dict[str, Any] = {"sites": sorted(sites), "settings": dict(settings or {})}
-        changed = self.insert(schema.camera).values(id=camera_id, **values)
         with self.transaction() as connection:
-            connection.execute(changed.on_conflict_do_update(index_elements=[schema.camera.c.id], set_=values))
+            self._write_camera(connection, camera_id, sites, settings or {})
             connection.execute(CHANGED)
             self.tell(connection)
+
+    def _write_camera(
+        self, connection: Connection, camera_id: str, sites: Iterable[str], settings: Mapping[str, Any]
+    ) -> None:
+        values: dict[str, Any] = {"sites": sorted(sites), "settings": dict(settings)}
+        changed = self.insert(schema.camera).values(id=camera_id, **values)
+        connection.execute(changed.on_conflict_do_update(index_elements=[schema.camera.c.id], set_=values))
 
     def remove_camera(self, camera_id: str) -> None:
         """Remove a camera. Its epoch and its recordings stay."""
@@ -332,6 +357,11 @@ class PostgresStore:
             FoundFile(RecordedFile(**{name: getattr(row, name) for name in names}), row.epoch, row.from_90k, row.to_90k)
             for row in rows
         ]
+
+
+def _cameras(connection: Connection) -> dict[str, dict[str, Any]]:
+    rows = connection.execute(select(schema.camera.c.id, schema.camera.c.settings))
+    return {camera_id: dict(settings) for camera_id, settings in rows}
 
 
 def _in_order(files: Sequence[tuple[RecordedFile, int]]) -> list[int]:

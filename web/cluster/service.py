@@ -23,7 +23,6 @@ from gateway.cluster.actions import Action, Own, Prepare, Renew, Request, Yield
 from gateway.cluster.coordinator import Coordinator
 from gateway.cluster.model import REQUEST_MAX_S, Node, View
 from gateway.cluster.store import ask
-from gateway.config.field import split_commas
 from gateway.errors import LiveedgeError, SettingsError, StorageError
 from web.cluster.database_thread import DatabaseThread
 from web.cluster.faults import Faults
@@ -50,7 +49,7 @@ DRAIN_MAX_S = 30.0
 
 LEAVE_MAX_S = 2.0
 
-Tables = Mapping[str, dict[str, Any]]
+Edit = Callable[[dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]
 
 
 class Cluster:
@@ -178,19 +177,14 @@ class Cluster:
         """The tables of the cameras. Raises :class:`~gateway.errors.StorageError`."""
         return await self.call(self.store.cameras)
 
-    async def save_cameras(self, before: Tables, after: Tables) -> None:
-        """Keep what differs. Raises :class:`~gateway.errors.UnavailableError`."""
+    async def edit_cameras(self, edit: Edit) -> dict[str, dict[str, Any]]:
+        """Make other tables of the present ones, while no other node does. Returns them.
 
-        def save() -> None:
-            for camera_id in before.keys() - after.keys():
-                self.store.remove_camera(camera_id)
-            for camera_id, table in after.items():
-                if before.get(camera_id) != table:
-                    sites = split_commas(table.get("sites") or [])
-                    self.store.set_camera(camera_id, sites if isinstance(sites, list) else [], table)
-
-        await self.call(save)
+        ``edit`` runs in another thread. Raises what it raises, and :class:`~gateway.errors.UnavailableError`.
+        """
+        edited = await self.call(self.store.edit_cameras, edit)
         self._wake.set()
+        return edited
 
     async def share_cameras(self, camera_ids: Collection[str]) -> None:
         """Tell the other nodes which cameras there are, where the database has none itself."""

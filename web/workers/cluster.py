@@ -8,20 +8,20 @@ Rules:
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from gateway.cluster.actions import Action
 from gateway.errors import StorageError
 from hls.cluster.workers_store import WorkersStore
-from web.cluster.service import Cluster, Tables
+from web.cluster.service import Cluster, Edit
 from web.cluster.settings import ClusterSettings
 from web.private_files import locked
 from web.workers.worker import Worker
 
 ReadTables = Callable[[Path], dict[str, dict[str, Any]]]
-WriteTables = Callable[[Path, Tables], None]
+WriteTables = Callable[[Path, Mapping[str, Mapping[str, Any]]], None]
 
 
 class WorkersCluster(Cluster):
@@ -43,22 +43,21 @@ class WorkersCluster(Cluster):
     async def cameras(self) -> dict[str, dict[str, Any]]:
         return await asyncio.to_thread(self._read, self._file)
 
-    async def save_cameras(self, before: Tables, after: Tables) -> None:
-        def save() -> None:
+    async def edit_cameras(self, edit: Edit) -> dict[str, dict[str, Any]]:
+        def save() -> dict[str, dict[str, Any]]:
             with locked(self._file):
-                tables = self._read(self._file)
-                for camera_id in before.keys() - after.keys():
-                    tables.pop(camera_id, None)
-                tables |= {key: dict(table) for key, table in after.items() if before.get(key) != table}
+                edited = edit(self._read(self._file))
                 try:
-                    self._write(self._file, tables)
+                    self._write(self._file, edited)
                 except OSError as error:
                     why = f"DATA_DIR cannot be written ({error.strerror})"
                     raise StorageError(f"the change was not made, because {why}") from None
+            return edited
 
-        await asyncio.to_thread(save)
+        edited = await asyncio.to_thread(save)
         await self.call(self._sqlite.cameras_changed)
         self._wake.set()
+        return edited
 
     async def share_cameras(self, camera_ids: Collection[str]) -> None:
         """Tell the other workers which cameras there are (rule 2)."""

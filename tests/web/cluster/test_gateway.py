@@ -122,7 +122,7 @@ async def test_an_exception_in_the_coordinator_is_told_and_the_lease_is_renewed(
     before = lease()
     await eventually(lambda: lease() > before, "the lease is renewed")
     monkeypatch.setattr("gateway.cluster.coordinator.ranked", ranked)
-    await cluster.save_cameras({}, {"gate": CAMERAS["door"]})
+    await cluster.edit_cameras(lambda tables: tables | {"gate": CAMERAS["door"]})
     await eventually(lambda: "gate" in owned(gateway), "it decides again")
 
 
@@ -133,7 +133,7 @@ async def test_a_claim_that_waits_does_not_delay_the_lease(gateway: Gateway, eng
     with engine.begin() as connection:
         # Claims wait for this transaction, readers do not.
         connection.execute(text("LOCK TABLE cluster_owner IN EXCLUSIVE MODE"))
-        await cluster.save_cameras({}, {"gate": CAMERAS["door"]})
+        await cluster.edit_cameras(lambda tables: tables | {"gate": CAMERAS["door"]})
 
         def claim() -> int:
             pending = cluster.coordinator._pending.items()

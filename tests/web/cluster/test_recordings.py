@@ -77,7 +77,7 @@ async def test_the_shared_index_has_what_a_node_recorded(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     async with running(database_url, tmp_path) as (cluster, index, shared):
-        await cluster.save_cameras({}, {"door": {"url": "fake://door"}})
+        await cluster.edit_cameras(lambda tables: tables | {"door": {"url": "fake://door"}})
         await eventually(lambda: "door" in cluster.coordinator.owned, "the node owns the camera")
         await index.save(replace(segment(0), state=SegmentState.GROWING, duration_90k=CLOCK_RATE), ())
         await told(shared, 1)
