@@ -145,14 +145,13 @@ class Settings(
 
     @model_validator(mode="after")
     def _check_workers(self) -> Self:
-        for name in ("database_url", "archive_url") if self.workers > 1 else ():
-            if getattr(self, name) is not None:
-                raise contradiction(
-                    f"WORKERS gives each process an index and recordings of its own, and {name.upper()} is for one"
-                    f" process: remove {name.upper()}, or set WORKERS=1",
-                    "workers",
-                    name,
-                )
+        if self.workers > 1 and self.database_url is not None:
+            raise contradiction(
+                "WORKERS gives each process an index of its own, and DATABASE_URL is for one process: remove"
+                " DATABASE_URL, or set WORKERS=1",
+                "workers",
+                "database_url",
+            )
         if self.webrtc_udp_port and self.webrtc_udp_port + self.workers - 1 > PORT_MAX:
             raise contradiction(
                 f"WEBRTC_UDP_PORT {self.webrtc_udp_port} leaves no port for each of {self.workers} WORKERS: set a"

@@ -13,6 +13,7 @@ Rules:
    nothing that is sent or received on it longer than :data:`READ_S`; a request is tried twice.
 2. The server checks each body that it gets against its MD5 (RFC 1864), which every S3 server does.
 3. Every method raises :class:`~hls.storage.errors.ObjectStoreError`, as text that has no secret.
+4. A folder in ``ARCHIVE_URL`` whose name begins with a dot is that of another archive: nothing in it is listed.
 """
 
 import base64
@@ -122,14 +123,15 @@ class ObjectStore:
             self._client.abort_multipart_upload(**self._object(key), UploadId=upload_id)
 
     def unfinished(self) -> Iterator[UnfinishedUpload]:
-        """All unfinished uploads."""
+        """All unfinished uploads (rule 4)."""
         # Some servers answer so where there is none.
         with _errors_as_ours(ignored=(StoreFault.NO_UPLOAD,)):
             pages = self._client.get_paginator("list_multipart_uploads")
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for each in page.get("Uploads", ()):
                     begun: datetime = each["Initiated"]
-                    yield UnfinishedUpload(self._key(each["Key"]), each["UploadId"], begun.timestamp())
+                    if self._is_own(each["Key"]):
+                        yield UnfinishedUpload(self._key(each["Key"]), each["UploadId"], begun.timestamp())
 
     # --- objects
 
@@ -189,17 +191,21 @@ class ObjectStore:
             self._client.delete_object(**self._object(key))
 
     def list_keys(self) -> Iterator[str]:
-        """The keys of all objects."""
+        """The keys of all objects (rule 4)."""
         with _errors_as_ours():
             pages = self._client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
-                yield from (self._key(each["Key"]) for each in page.get("Contents", ()))
+                yield from (self._key(each["Key"]) for each in page.get("Contents", ()) if self._is_own(each["Key"]))
 
     def _object(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": f"{self._prefix}{key}"}
 
     def _key(self, name: str) -> str:
         return name.removeprefix(self._prefix)
+
+    def _is_own(self, name: str) -> bool:
+        """Rule 4."""
+        return not self._key(name).startswith(".")
 
 
 def _md5(data: bytes) -> str:

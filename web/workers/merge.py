@@ -128,6 +128,8 @@ def _status(_: web.Request, parts: Parts, workers: Workers) -> object:
     for part in [*parts.values()][1:]:
         for name, value in part["archive"].items():
             archive[name] = _together(archive.get(name), value)
+    if archive.get("storage"):
+        archive["storage"] = _storage([part["archive"]["storage"] for part in parts.values()])
     messaging = max((part["messaging"] for part in parts.values()), key=lambda each: bool(each.get("connected")))
     return {
         **first,
@@ -146,6 +148,17 @@ def _together(one: Any, other: Any) -> Any:
         numbers = all(isinstance(value, int) for value in (*one.values(), *other.values()))
         return _sum([one, other]) if numbers else {**other, **one}
     return other if one is None else one
+
+
+def _storage(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The object storage: counts are sums, and what one worker cannot do is said of all."""
+    counts = [{name: value for name, value in part.items() if type(value) is int} for part in parts]
+    return {
+        **parts[0],
+        **_sum(counts),
+        "is_reachable": all(part["is_reachable"] for part in parts),
+        "error": next((part["error"] for part in parts if part["error"] is not None), None),
+    }
 
 
 def _sum(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 Rules:
 
 1. A worker is a node of a cluster on this machine. It has an archive of its own: the first one in ``DATA_DIR``, so that
-   what one process recorded before is found again, and the others in a folder there.
+   what one process recorded before is found again, and the others in a folder there. The same in ``ARCHIVE_URL``.
 2. All workers accept connections of the same sockets, which the parent keeps open: while a worker is started again,
    connections wait for the others. Each has a port of its own, on loopback, for the others.
 3. A worker ends with its parent.
@@ -27,7 +27,7 @@ VARIABLE = "LIVEEDGE_WORKER"
 """Of the environment: the fields of a :class:`Worker` as JSON."""
 
 FOLDER = ".workers"
-"""In ``DATA_DIR``. No camera has such a name."""
+"""In ``DATA_DIR`` and ``ARCHIVE_URL``. No camera has such a name."""
 
 SHARED_FILE = "cluster.sqlite3"
 ACCESS_FILE = "access.sqlite3"
@@ -97,13 +97,19 @@ class Worker:
 
     def settings(self, settings: Settings) -> Settings:
         """The settings of this process, of those of the gateway."""
-        changes: dict[str, object] = {"export_max_bytes": settings.export_max_bytes // self.count}
+        changes: dict[str, object] = {
+            "export_max_bytes": settings.export_max_bytes // self.count,
+            "archive_cache_bytes": settings.archive_cache_bytes // self.count,
+            "archive_uploads": max(1, settings.archive_uploads // self.count),
+        }
         if settings.archive_max_bytes is not None:
             changes["archive_max_bytes"] = max(1, settings.archive_max_bytes // self.count)
+        if settings.archive_upload_rate is not None:
+            changes["archive_upload_rate"] = settings.archive_upload_rate // self.count
         if settings.webrtc_udp_port:
             changes["webrtc_udp_port"] = settings.webrtc_udp_port + self.number - 1
         if self.number > 1:
-            changes["data_dir"] = settings.data_dir / FOLDER / str(self.number)
+            changes |= _place(settings, self.number)
         return settings.model_copy(update=changes)
 
     def to_json(self) -> str:
@@ -117,8 +123,15 @@ def archives(settings: Settings) -> list[Settings]:
         numbers = sorted(int(entry.name) for entry in os.scandir(settings.data_dir / FOLDER) if entry.name.isdecimal())
     except OSError:
         numbers = []
-    folders = [settings.data_dir / FOLDER / str(number) for number in numbers]
-    return [settings, *(settings.model_copy(update={"data_dir": folder}) for folder in folders)]
+    return [settings, *(settings.model_copy(update=_place(settings, number)) for number in numbers)]
+
+
+def _place(settings: Settings, number: int) -> dict[str, object]:
+    """Where the archive of a worker is, other than the first one (rule 1)."""
+    changes: dict[str, object] = {"data_dir": settings.data_dir / FOLDER / str(number)}
+    if settings.archive_url is not None:
+        changes["archive_url"] = f"{settings.archive_url.rstrip('/')}/{FOLDER}/{number}"
+    return changes
 
 
 def node_name(number: int) -> str:

@@ -21,7 +21,7 @@ URL = "postgresql+psycopg://liveedge:Hunter2-secret@192.0.2.1/liveedge"
         ({"cluster_url": URL, "node_url": "recorder.example"}, "(?i)node_url"),
         ({"cluster_url": URL, "node_weight": 0}, "(?i)node_weight"),
         ({"cluster_url": URL, "workers": 2}, "WORKERS .*CLUSTER_URL.*set one of them"),
-        ({"archive_url": "s3://bucket/site/", "workers": 2}, "remove ARCHIVE_URL, or set WORKERS=1"),
+        ({"database_url": URL, "workers": 2}, "remove DATABASE_URL, or set WORKERS=1"),
         ({"workers": 0}, "(?i)workers"),
         ({"workers": 4, "webrtc_udp_port": 65_533}, "WEBRTC_UDP_PORT 65533 leaves no port for each of 4 WORKERS"),
         ({"workers": 4, "webrtc_udp_port": 7998}, "PORT 8000 is among those .*, 7998 to 8001"),

@@ -27,16 +27,28 @@ def test_each_has_a_port_a_folder_and_a_share_of_the_disk_of_its_own() -> None:
     assert {one.archive_max_bytes for one in each} == {10_000}
     assert {one.export_max_bytes for one in each} == {3_000_000}
     free = worker(3).settings(settings(webrtc_udp_port=0))
+    assert free.archive_url is None
     assert (free.webrtc_udp_port, free.archive_max_bytes) == (0, None)
 
 
+def test_each_has_a_folder_and_a_share_of_the_uploads_in_the_object_storage() -> None:
+    whole = settings(archive_url="s3://bucket/site/", archive_upload_rate=3_000_000, archive_uploads=2)
+    each = [worker(number).settings(whole) for number in (1, 2, 3)]
+    assert [one.archive_url for one in each] == [f"s3://bucket/site/{end}" for end in ("", ".workers/2", ".workers/3")]
+    assert {one.archive_upload_rate for one in each} == {1_000_000}
+    assert {one.archive_uploads for one in each} == {1}
+    assert {one.archive_cache_bytes for one in each} == {whole.archive_cache_bytes // 3}
+
+
 def test_commands_find_the_archives_of_all_workers_there_were(tmp_path: Path) -> None:
-    alone = load_settings(data_dir=tmp_path)
+    alone = load_settings(data_dir=tmp_path, archive_url="s3://bucket")
     assert archives(alone) == [alone]
     for name in ("10", "2", "x"):
         (tmp_path / ".workers" / name).mkdir(parents=True)
     folders = [tmp_path, tmp_path / ".workers/2", tmp_path / ".workers/10"]
     assert [each.data_dir for each in archives(alone)] == folders
+    urls = ["s3://bucket", "s3://bucket/.workers/2", "s3://bucket/.workers/10"]
+    assert [each.archive_url for each in archives(alone)] == urls
 
 
 def test_a_process_is_a_worker_if_its_parent_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
