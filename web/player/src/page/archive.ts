@@ -50,6 +50,11 @@ export function iso(time: number): string {
   return new Date(time).toISOString();
 }
 
+/** A time as a part of a file name. */
+export function fileTime(time: number): string {
+  return iso(time).replace(/[-:]|\.\d+/g, "");
+}
+
 /** Download a path of the gateway as a file of that name. */
 export async function save(path: string, name: string): Promise<void> {
   follow(await store.api.link(path), name);

@@ -1,41 +1,38 @@
 // One camera: its player, timeline, details, statistics, events and recordings.
 
-import { ApiError } from "../core/api.ts";
 import type { EventMark } from "../core/event-marks.ts";
 import { cameraHash } from "../core/route.ts";
-import { RATES } from "../core/shared-clock.ts";
-import { dayBeside, dayOf, firstView, listedRange, mergeRanges, reveal } from "../core/timeline.ts";
+import { dayOf, reveal } from "../core/timeline.ts";
 import { toggleFullscreen } from "../fullscreen.ts";
-import type { Segment } from "../generated/api.ts";
 import { icon } from "../icons.ts";
 import type { LiveEdgePlayer, Statistics } from "../player.ts";
-import { activityIn, findActivity } from "./activity.ts";
-import { clipPath, frameAt, imageUrl, rangeOf, save, saveBlob, segmentsOf } from "./archive.ts";
+import { findActivity } from "./activity.ts";
+import { fileTime, saveBlob } from "./archive.ts";
+import { ClipControls } from "./clip-controls.ts";
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
-import { EventList, eventsIn } from "./event-list.ts";
-import { exportsHash } from "./exports.ts";
-import { t as exportsWord } from "./exports-i18n.ts";
-import { clock, day, duration } from "./format.ts";
+import { EventList } from "./event-list.ts";
+import { failureText } from "./failure.ts";
+import { day } from "./format.ts";
 import { language, t } from "./i18n.ts";
-import { iconButton, showPlayOrPause } from "./icon-button.ts";
+import { iconButton } from "./icon-button.ts";
 import { copyLink } from "./moment-link.ts";
 import { MomentPicker } from "./moment-picker.ts";
+import { PlaybackControls } from "./playback-controls.ts";
 import { Plots } from "./plots.ts";
 import { PtzPanel } from "./ptz.ts";
+import { RecordedPictures } from "./recorded-pictures.ts";
 import { Recordings } from "./recordings.ts";
+import { isShortcut } from "./shortcut.ts";
 import { nameOf, store } from "./store.ts";
 import { Timeline } from "./timeline.ts";
+import { TimelineData } from "./timeline-data.ts";
+import { TimelineLegend } from "./timeline-legend.ts";
+import { every } from "./timer.ts";
+import { dayControls, zoomControls } from "./view-controls.ts";
 
 const HOUR_MS = 3_600_000;
-const RELOAD_MS = 10_000;
-/** Events are polled: a stream would keep one of the six connections that a browser has. */
-const EVENTS_MS = 3000;
-const RELOAD_DELAY_MS = 150;
-const THUMBNAIL_PX = 384;
 const PLAYHEAD_MS = 200;
-/** What is exported where nothing is selected: the last minutes in the view. */
-const EXPORT_MS = 5 * 60_000;
 
 export class CameraView {
   readonly element: HTMLElement;
@@ -47,57 +44,26 @@ export class CameraView {
   private readonly timeline: Timeline;
   private readonly recordings: Recordings;
   private readonly eventList = new EventList((mark) => this.seekToEvent(mark));
-  private eventsRequest = new AbortController();
-  private activityRequest = new AbortController();
-  private isLoadingEvents = false;
-  private readonly playButton = iconButton("pause", "pause", () => this.playOrPause());
-  private readonly back = iconButton("stepBack", "stepBack", () => this.player.step(-1));
-  private readonly forward = iconButton("stepForward", "stepForward", () => this.player.step(1));
-  private readonly speed: HTMLSelectElement;
-  private readonly liveButton = h(
-    "button",
-    { type: "button", class: "live", onclick: () => this.seekToLiveEdge() },
-    t("jumpLive"),
-  );
+  private readonly controls = new PlaybackControls({
+    playOrPause: () => this.playOrPause(),
+    step: (frames) => this.player.step(frames),
+    setRate: (rate) => (this.player.playbackRate = rate),
+    goLive: () => this.seekToLiveEdge(),
+  });
   private readonly heading = h("h2", {});
-  private readonly time = h("output", { class: "time" });
   private readonly picker = new MomentPicker({
     cameras: () => [this.id],
     at: () => this.player.captureTime ?? Date.now(),
     seek: (time) => this.seekAndShow(time),
     showDay: (time) => this.timeline.setView(dayOf(time)),
   });
-  private readonly saveClipButton = h(
-    "button",
-    { type: "button", class: "primary", hidden: true, onclick: () => this.saveClip() },
-    icon("download"),
-    t("saveClip"),
-  );
-  private readonly markFrom = iconButton("markIn", "clipFrom", () => this.timeline.setSelectionEdge("from"));
-  private readonly markTo = iconButton("markOut", "clipTo", () => this.timeline.setSelectionEdge("to"));
-  /** The buttons of a selection replace the legend, so that the timeline does not move. */
-  private readonly legendSub = h("span", { class: "legend legendSub", hidden: true }, t("legendSub"));
-  private readonly legendActivity = h("span", { class: "legend legendActivity", hidden: true }, t("legendActivity"));
-  private readonly legendEvent = h("span", { class: "legend legendEvent", hidden: true }, t("legendEvent"));
-  private readonly legend = h(
-    "span",
-    { class: "legends" },
-    ...(["legendRecorded", "legendProtected", "legendMissing"] as const).map((word) =>
-      h("span", { class: `legend ${word}` }, t(word)),
-    ),
-    this.legendSub,
-    this.legendActivity,
-    this.legendEvent,
-  );
+  private readonly clip: ClipControls;
+  /** The controls of a selection replace it, so that the timeline does not move. */
+  private readonly legend = new TimelineLegend();
   private readonly previousActivity = iconButton("activityBack", "previousActivity", () => void this.jump("previous"));
   private readonly nextActivity = iconButton("activityNext", "nextActivity", () => void this.jump("next"));
-  private readonly selectClip = iconButton("cut", "cut", () => this.timeline.selectAround());
-  private readonly clearClip = iconButton("close", "clear", () => this.timeline.clearSelection());
-  private readonly selectionLabel = h("span", { class: "muted" });
   private readonly message = h("p", { class: "message", role: "status" });
-  private segments: Segment[] = [];
-  private reloadTimer = 0;
-  private isFirstView = true;
+  private readonly data: TimelineData;
 
   /** `time`: the moment to begin with; null for live. */
   constructor(
@@ -116,51 +82,33 @@ export class CameraView {
     this.player.addEventListener("statistics", (event) =>
       this.plots.add((event as CustomEvent<Statistics>).detail, !this.isLive),
     );
-    this.speed = h(
-      "select",
-      {
-        "aria-label": t("speed"),
-        title: t("speed"),
-        onchange: () => (this.player.playbackRate = Number(this.speed.value)),
-      },
-      ...RATES.map((speed) => h("option", { value: speed, selected: speed === 1 }, `${speed}×`)),
-    );
+    const pictures = new RecordedPictures([id]);
     const now = Date.now();
-    this.timeline = new Timeline(
-      id,
-      { from: now - 0.95 * HOUR_MS, to: now + 0.05 * HOUR_MS },
-      {
-        seek: (time) => this.seek(time),
-        seekToLiveEdge: () => this.seekToLiveEdge(),
-        seekToEvent: (mark) => this.seekToEvent(mark),
-        viewChanged: () => this.scheduleReload(),
-        selectionChanged: () => this.updateSelection(),
-        thumbnail: (time) => this.thumbnail(time),
-        frame: (time, signal) => frameAt(id, time, THUMBNAIL_PX, signal),
-      },
-    );
+    this.timeline = new Timeline(id, { from: now - 0.95 * HOUR_MS, to: now + 0.05 * HOUR_MS }, pictures, {
+      seek: (time) => this.seek(time),
+      seekToLiveEdge: () => this.seekToLiveEdge(),
+      seekToEvent: (mark) => this.seekToEvent(mark),
+      viewChanged: () => this.data.viewChanged(),
+      selectionChanged: () => this.updateSelection(),
+    });
+    this.clip = new ClipControls(id, this.timeline, (error) => this.fail(error));
     this.recordings = new Recordings(
       id,
       (time) => this.seek(time),
-      () => void this.reload(),
+      () => void this.data.reload(),
       (error) => this.fail(error),
     );
     this.element = this.build();
     this.updateSelection();
     const { signal } = this.closing;
-    const every = (ms: number, callback: () => void) => {
-      const timer = setInterval(callback, ms);
-      signal.addEventListener("abort", () => clearInterval(timer));
-    };
-    every(PLAYHEAD_MS, () => this.updatePlayhead());
-    every(RELOAD_MS, () => document.hidden || void this.reload());
-    every(EVENTS_MS, () => document.hidden || this.isLoadingEvents || void this.reloadEvents());
+    every(PLAYHEAD_MS, signal, () => this.updatePlayhead());
     document.addEventListener("keydown", (event) => this.key(event), { signal });
-    void this.reload();
-    void this.reloadEvents();
+    const { timeline, legend, recordings, eventList } = this;
+    const failed = (error: unknown) => this.fail(error);
+    this.data = new TimelineData(id, { timeline, legend, pictures, recordings, eventList, failed });
     this.updatePlayhead();
     if (time !== null) {
-      this.isFirstView = false;
+      this.data.choosesView = false;
       this.seekAndShow(time);
     }
   }
@@ -179,9 +127,7 @@ export class CameraView {
     this.closing.abort();
     this.ptz.close();
     this.timeline.close();
-    this.eventsRequest.abort();
-    this.activityRequest.abort();
-    clearTimeout(this.reloadTimer);
+    this.data.close();
   }
 
   private build(): HTMLElement {
@@ -196,17 +142,12 @@ export class CameraView {
         h(
           "div",
           { class: "toolbar" },
-          this.playButton,
-          this.back,
-          this.forward,
-          this.speed,
-          this.liveButton,
-          this.time,
+          ...this.controls.elements,
           h("span", { class: "spacer" }),
           this.previousActivity,
           this.nextActivity,
-          this.selectClip,
-          this.exportButton(),
+          this.clip.selectButton,
+          this.clip.exportButton,
           iconButton("link", "copyLink", () => void this.copyLink()),
           iconButton("camera", "saveSnapshot", () => void this.saveSnapshot()),
         ),
@@ -214,18 +155,11 @@ export class CameraView {
         h(
           "div",
           { class: "toolbar foot" },
-          iconButton("back", "previousDay", () => this.timeline.setView(dayBeside(this.timeline.view, -1))),
-          this.picker.element,
-          iconButton("next", "nextDay", () => this.timeline.setView(dayBeside(this.timeline.view, 1))),
+          ...dayControls(this.timeline, this.picker),
           h("span", { class: "spacer" }),
-          this.legend,
-          this.selectionLabel,
-          this.saveClipButton,
-          this.markFrom,
-          this.markTo,
-          this.clearClip,
-          iconButton("zoomOut", "zoomOut", () => this.timeline.zoom(2)),
-          iconButton("zoomIn", "zoomIn", () => this.timeline.zoom(1 / 2)),
+          this.legend.element,
+          ...this.clip.elements,
+          ...zoomControls(this.timeline),
         ),
         this.message,
       ),
@@ -238,22 +172,6 @@ export class CameraView {
         this.eventList.element,
         store.hasScope("archive") && this.recordings.element,
       ),
-    );
-  }
-
-  /** To the view of exports, with the selection, or else the span that the timeline shows. */
-  private exportButton(): HTMLButtonElement {
-    const word = exportsWord("exportRecordings");
-    const open = () => {
-      const { from, to } = this.timeline.selection;
-      const { view } = this.timeline;
-      const end = Math.min(view.to, Date.now());
-      location.hash = exportsHash(this.id, from ?? Math.max(view.from, end - EXPORT_MS), to ?? end);
-    };
-    return h(
-      "button",
-      { type: "button", class: "icon", title: word, "aria-label": word, onclick: open },
-      icon("export"),
     );
   }
 
@@ -299,7 +217,7 @@ export class CameraView {
 
   private seekToLiveEdge(): void {
     setText(this.message, "");
-    this.speed.value = "1";
+    this.controls.resetRate();
     this.player.seekToLiveEdge();
     this.timeline.setView(reveal(this.timeline.view, Date.now()));
     this.updatePlayhead();
@@ -317,28 +235,16 @@ export class CameraView {
     const time = player.captureTime;
     const now = Date.now();
     this.timeline.setPlayhead(isLive ? now : time, now, isLive);
-    setText(this.time, time === null ? "–" : isLive ? clock(time) : `${day(time)} ${clock(time)}`);
     const { from, to } = this.timeline.view;
     this.picker.setLabel(day((from + to) / 2));
-    this.liveButton.setAttribute("aria-pressed", String(player.state.status === "live"));
+    const isAtLiveEdge = player.state.status === "live";
+    this.controls.show({ isLive, isAtLiveEdge, isPaused: player.paused, time });
     // The player resets the rate when it returns to live.
-    const rate = String(player.playbackRate);
-    if (this.speed.value !== rate && document.activeElement !== this.speed) this.speed.value = rate;
-    for (const control of [this.back, this.forward, this.speed]) control.disabled = isLive;
-    showPlayOrPause(this.playButton, player.paused ? "play" : "pause");
+    this.controls.showRate(player.playbackRate);
   }
 
   private key(event: KeyboardEvent): void {
-    const { tagName } = event.target as HTMLElement;
-    if (
-      event.defaultPrevented ||
-      event.ctrlKey ||
-      event.altKey ||
-      event.metaKey ||
-      document.querySelector("dialog[open]")
-    )
-      return;
-    if (/^(INPUT|SELECT)$/.test(tagName) || (event.key === " " && /^(BUTTON|A)$/.test(tagName))) return;
+    if (!isShortcut(event)) return;
     if (["ArrowLeft", "ArrowRight", "[", "]", "+", "=", "-"].includes(event.key)) {
       this.timeline.key(event);
       return;
@@ -355,102 +261,23 @@ export class CameraView {
     event.preventDefault();
   }
 
-  // --- recordings
-
-  private scheduleReload(): void {
-    clearTimeout(this.reloadTimer);
-    this.reloadTimer = window.setTimeout(() => {
-      void this.reload();
-      void this.reloadEvents();
-    }, RELOAD_DELAY_MS);
-  }
-
-  private async reload(): Promise<void> {
-    try {
-      this.segments = await segmentsOf(this.id, listedRange(this.timeline.view, Date.now()), this.closing.signal);
-    } catch (error) {
-      if (error instanceof ApiError && error.status !== 404) this.fail(error);
-      return;
-    }
-    void this.reloadActivity();
-    const recorded = mergeRanges(this.segments.map(rangeOf));
-    this.legendSub.hidden = !recorded.some(({ isSub }) => isSub);
-    this.timeline.setRecorded(recorded);
-    this.recordings.show(this.segments);
-    if (this.isFirstView) {
-      this.isFirstView = false;
-      const view = firstView(recorded, Date.now());
-      if (view) this.timeline.setView(view);
-    }
-  }
-
-  /** What cannot be read stays as it was: the next time is soon. */
-  private async reloadActivity(): Promise<void> {
-    this.activityRequest.abort();
-    this.activityRequest = new AbortController();
-    const { signal } = this.activityRequest;
-    const { timeline } = this;
-    try {
-      const activity = await activityIn(this.id, timeline.view, timeline.width, signal);
-      if (signal.aborted) return;
-      const hasAny = activity?.scores.some((score) => score) ?? false;
-      this.legendActivity.hidden = !hasAny;
-      timeline.setActivity(activity);
-    } catch {
-      // As said above.
-    }
-  }
-
-  /** Poll the events in the view. An answer that comes too late does not replace that of a later request. */
-  private async reloadEvents(): Promise<void> {
-    this.eventsRequest.abort();
-    this.eventsRequest = new AbortController();
-    const { signal } = this.eventsRequest;
-    this.isLoadingEvents = true;
-    try {
-      const { marks, hasMore } = await eventsIn(this.id, this.timeline.view, signal);
-      if (signal.aborted) return;
-      this.legendEvent.hidden = marks.length === 0;
-      this.timeline.setEvents(marks);
-      this.eventList.show(marks, hasMore);
-    } catch {
-      // What was shown stays. The next poll is soon, and the page says when the gateway does not answer.
-    }
-    if (!signal.aborted) this.isLoadingEvents = false;
-  }
-
-  private thumbnail(time: number): string | null {
-    const segment = this.segments.find(({ start, end }) => Date.parse(start) <= time && time < Date.parse(end));
-    return segment ? imageUrl(segment.thumbnail) : null;
-  }
+  // --- pictures and clips
 
   private updateSelection(): void {
-    const { from, to } = this.timeline.selection;
-    const isComplete = from !== null && to !== null;
-    this.saveClipButton.hidden = !isComplete;
-    const isSelecting = from !== null || to !== null;
-    this.selectClip.disabled = this.legend.hidden = isSelecting;
-    this.clearClip.hidden = this.markFrom.hidden = this.markTo.hidden = this.selectionLabel.hidden = !isSelecting;
-    setText(this.selectionLabel, isComplete ? t("clipLength", { length: duration(to - from) }) : "");
-  }
-
-  private saveClip(): void {
-    const { from, to } = this.timeline.selection;
-    if (from === null || to === null) return;
-    const name = `${this.id}_${new Date(from).toISOString().replace(/[-:]|\.\d+/g, "")}.mp4`;
-    void save(clipPath(this.id, from, to), name).catch((error: unknown) => this.fail(error));
+    this.clip.update();
+    this.legend.element.hidden = this.clip.isSelecting;
   }
 
   private async saveSnapshot(): Promise<void> {
     const time = this.player.captureTime;
     const image = await this.player.snapshot();
     // The time of the picture, never of the click: it may be evidence.
-    const stamp = time === null ? "time-unknown" : new Date(time).toISOString().replace(/[-:]|\.\d+/g, "");
+    const stamp = time === null ? "time-unknown" : fileTime(time);
     if (image) saveBlob(image, `${this.id}_${stamp}.jpg`);
   }
 
   private fail(error: unknown): void {
-    if (error instanceof DOMException && error.name === "AbortError") return;
-    setText(this.message, t("failed", { message: error instanceof Error ? error.message : String(error) }));
+    const text = failureText(error);
+    if (text !== null) setText(this.message, text);
   }
 }

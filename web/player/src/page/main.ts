@@ -6,6 +6,7 @@ import { icon } from "../icons.ts";
 import { ACCESS_HASH, AccessView } from "./access.ts";
 import { t as accessWord } from "./access-i18n.ts";
 import { CameraView } from "./camera-view.ts";
+import { isDialogOpen } from "./dialog.ts";
 import { h, setText } from "./dom.ts";
 import { ExportsView, exportsHash } from "./exports.ts";
 import { t as exportsWord } from "./exports-i18n.ts";
@@ -140,7 +141,7 @@ store.addEventListener("token", () => {
 });
 addEventListener("hashchange", route);
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || isDialogOpen()) return;
   if (/^(INPUT|SELECT)$/.test((event.target as HTMLElement).tagName)) return;
   const isWall = document.body.classList.contains("wall");
   if (event.key === "Escape" && (view || isWall) && !document.fullscreenElement) go({ ...place, isFull: false });

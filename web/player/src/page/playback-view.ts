@@ -3,21 +3,27 @@
 import type { EventMark } from "../core/event-marks.ts";
 import { bestColumns, GAP_PX } from "../core/layout.ts";
 import { CAMERAS_MAX, playbackHash } from "../core/route.ts";
-import { RATES, SharedClock } from "../core/shared-clock.ts";
-import { dayBeside, dayOf, firstView, mergeRanges, type RecordedRange, reveal } from "../core/timeline.ts";
+import { SharedClock } from "../core/shared-clock.ts";
+import { dayOf, firstView, mergeRanges, type RecordedRange, reveal } from "../core/timeline.ts";
 import { icon } from "../icons.ts";
-import { frameAt, imageUrl, rangeOf, segmentsOf } from "./archive.ts";
+import { rangeOf, segmentsOf } from "./archive.ts";
 import { chooseCameras } from "./camera-chooser.ts";
 import { h, setText } from "./dom.ts";
-import { clock as clockText, day } from "./format.ts";
+import { failureText } from "./failure.ts";
+import { day } from "./format.ts";
 import { t } from "./i18n.ts";
-import { iconButton, showPlayOrPause } from "./icon-button.ts";
+import { iconButton } from "./icon-button.ts";
 import { activityOf, eventsOf, findMark } from "./marks.ts";
 import { copyLink } from "./moment-link.ts";
 import { MomentPicker } from "./moment-picker.ts";
+import { PlaybackControls } from "./playback-controls.ts";
 import { PlaybackTile } from "./playback-tile.ts";
+import { RecordedPictures } from "./recorded-pictures.ts";
+import { isShortcut } from "./shortcut.ts";
 import { nameOf, store } from "./store.ts";
 import { Timeline } from "./timeline.ts";
+import { every } from "./timer.ts";
+import { dayControls, zoomControls } from "./view-controls.ts";
 
 const HOUR_MS = 3_600_000;
 /** How often players are corrected, and the page is brought up to date. */
@@ -25,7 +31,6 @@ const FOLLOW_MS = 50;
 const PLAYHEAD_MS = 200;
 const RELOAD_MS = 10_000;
 const RELOAD_DELAY_MS = 150;
-const THUMBNAIL_PX = 384;
 /** What is nearer to now is live: it is not on the disk yet. */
 const LIVE_EDGE_MS = 12_000;
 const PHONE_PX = 480;
@@ -40,16 +45,12 @@ export class PlaybackView {
   private readonly timeline: Timeline;
   /** null while live. */
   private clock: SharedClock | null = null;
-  private readonly playButton = iconButton("pause", "pause", () => this.playOrPause());
-  private readonly back = iconButton("stepBack", "stepBack", () => this.step(-1));
-  private readonly forward = iconButton("stepForward", "stepForward", () => this.step(1));
-  private readonly speed: HTMLSelectElement;
-  private readonly liveButton = h(
-    "button",
-    { type: "button", class: "live", onclick: () => this.goLive() },
-    t("jumpLive"),
-  );
-  private readonly time = h("output", { class: "time" });
+  private readonly controls = new PlaybackControls({
+    playOrPause: () => this.playOrPause(),
+    step: (frames) => this.step(frames),
+    setRate: (rate) => this.clock?.setRate(rate, performance.now()),
+    goLive: () => this.goLive(),
+  });
   private readonly message = h("p", { class: "message", role: "status" });
   private readonly picker = new MomentPicker({
     cameras: () => this.ids,
@@ -57,7 +58,7 @@ export class PlaybackView {
     seek: (time) => this.seekAndShow(time),
     showDay: (time) => this.timeline.setView(dayOf(time)),
   });
-  private segments = new Map<string, Awaited<ReturnType<typeof segmentsOf>>>();
+  private readonly pictures: RecordedPictures;
   private isFirstView = true;
   private reloadTimer = 0;
   private reloading = new AbortController();
@@ -68,14 +69,10 @@ export class PlaybackView {
     time: number | null,
   ) {
     this.tiles = ids.map((id) => new PlaybackTile(id));
-    this.speed = h(
-      "select",
-      { "aria-label": t("speed"), title: t("speed"), onchange: () => this.setRate(Number(this.speed.value)) },
-      ...RATES.map((rate) => h("option", { value: rate, selected: rate === 1 }, `${rate}×`)),
-    );
+    this.pictures = new RecordedPictures(ids);
     const now = Date.now();
     const view = { from: now - 0.95 * HOUR_MS, to: now + 0.05 * HOUR_MS };
-    this.timeline = new Timeline(t("camerasTogether", { count: ids.length }), view, {
+    this.timeline = new Timeline(t("camerasTogether", { count: ids.length }), view, this.pictures, {
       seek: (at) => this.seek(at),
       seekToLiveEdge: () => this.goLive(),
       seekToEvent: (mark: EventMark) => this.seekAndShow(mark.start),
@@ -85,18 +82,12 @@ export class PlaybackView {
         const { from, to } = this.timeline.selection;
         if (from !== null || to !== null) this.timeline.clearSelection();
       },
-      thumbnail: (at) => this.thumbnail(at),
-      frame: (at, signal) => this.frame(at, signal),
     });
     this.element = this.build();
     const { signal } = this.closing;
-    const every = (ms: number, callback: () => void) => {
-      const timer = setInterval(callback, ms);
-      signal.addEventListener("abort", () => clearInterval(timer));
-    };
-    every(FOLLOW_MS, () => this.follow());
-    every(PLAYHEAD_MS, () => this.updatePlayhead());
-    every(RELOAD_MS, () => document.hidden || void this.reload());
+    every(FOLLOW_MS, signal, () => this.follow());
+    every(PLAYHEAD_MS, signal, () => this.updatePlayhead());
+    every(RELOAD_MS, signal, () => document.hidden || void this.reload());
     document.addEventListener("keydown", (event) => this.key(event), { signal });
     const observer = new ResizeObserver(() => this.updateLayout());
     observer.observe(this.tileBox);
@@ -144,12 +135,7 @@ export class PlaybackView {
         h(
           "div",
           { class: "toolbar" },
-          this.playButton,
-          this.back,
-          this.forward,
-          this.speed,
-          this.liveButton,
-          this.time,
+          ...this.controls.elements,
           h("span", { class: "spacer" }),
           iconButton("activityBack", "previousMark", () => void this.jump("previous")),
           iconButton("activityNext", "nextMark", () => void this.jump("next")),
@@ -159,12 +145,9 @@ export class PlaybackView {
         h(
           "div",
           { class: "toolbar foot" },
-          iconButton("back", "previousDay", () => this.timeline.setView(dayBeside(this.timeline.view, -1))),
-          this.picker.element,
-          iconButton("next", "nextDay", () => this.timeline.setView(dayBeside(this.timeline.view, 1))),
+          ...dayControls(this.timeline, this.picker),
           h("span", { class: "spacer" }),
-          iconButton("zoomOut", "zoomOut", () => this.timeline.zoom(2)),
-          iconButton("zoomIn", "zoomIn", () => this.timeline.zoom(1 / 2)),
+          ...zoomControls(this.timeline),
         ),
         this.message,
       ),
@@ -212,17 +195,13 @@ export class PlaybackView {
 
   private goLive(): void {
     setText(this.message, "");
-    this.speed.value = "1";
+    this.controls.resetRate();
     if (this.clock) {
       this.clock = null;
       for (const tile of this.tiles) tile.goLive();
     }
     this.timeline.setView(reveal(this.timeline.view, Date.now()));
     this.updatePlayhead();
-  }
-
-  private setRate(rate: number): void {
-    this.clock?.setRate(rate, performance.now());
   }
 
   private playOrPause(): void {
@@ -244,7 +223,7 @@ export class PlaybackView {
     const now = performance.now();
     this.clock.pause(now);
     const time = this.clock.time(now);
-    const rates = this.ids.map((id) => this.segmentAt(id, time)?.fps ?? 0);
+    const rates = this.ids.map((id) => this.pictures.segmentAt(id, time)?.fps ?? 0);
     this.clock.seek(time + (frames * 1000) / (Math.max(...rates, 0) || FRAME_RATE), now);
     this.updatePlayhead();
   }
@@ -267,12 +246,9 @@ export class PlaybackView {
     const isLive = this.clock === null;
     const [time, now] = [this.now, Date.now()];
     this.timeline.setPlayhead(time, now, isLive);
-    setText(this.time, isLive ? clockText(time) : `${day(time)} ${clockText(time)}`);
     const { from, to } = this.timeline.view;
     this.picker.setLabel(day((from + to) / 2));
-    this.liveButton.setAttribute("aria-pressed", String(isLive));
-    for (const control of [this.back, this.forward, this.speed]) control.disabled = isLive;
-    showPlayOrPause(this.playButton, this.clock?.paused ? "play" : "pause");
+    this.controls.show({ isLive, isAtLiveEdge: isLive, isPaused: this.clock?.paused ?? false, time });
   }
 
   private updateLayout(): void {
@@ -298,16 +274,7 @@ export class PlaybackView {
   }
 
   private key(event: KeyboardEvent): void {
-    const { tagName } = event.target as HTMLElement;
-    if (
-      event.defaultPrevented ||
-      event.ctrlKey ||
-      event.altKey ||
-      event.metaKey ||
-      document.querySelector("dialog[open]")
-    )
-      return;
-    if (/^(INPUT|SELECT)$/.test(tagName) || (event.key === " " && /^(BUTTON|A)$/.test(tagName))) return;
+    if (!isShortcut(event)) return;
     const key = event.key.toLowerCase();
     if (["arrowleft", "arrowright", "+", "=", "-"].includes(key)) {
       this.timeline.key(event);
@@ -337,7 +304,7 @@ export class PlaybackView {
     try {
       const found = await Promise.all(this.ids.map((id) => segmentsOf(id, view, signal)));
       if (signal.aborted) return;
-      this.segments = new Map(this.ids.map((id, number) => [id, found[number] ?? []]));
+      for (const [number, id] of this.ids.entries()) this.pictures.setSegments(id, found[number] ?? []);
       const rows = found.map((segments) => mergeRanges(segments.map(rangeOf)));
       this.timeline.setRows(rows);
       if (this.isFirstView) {
@@ -358,29 +325,8 @@ export class PlaybackView {
     return camera ? nameOf(camera) : id;
   }
 
-  /** Pictures of a time are those of the first camera that has any. */
-  private thumbnail(time: number): string | null {
-    const camera = this.cameraAt(time);
-    const segment = this.segmentAt(camera, time);
-    return segment ? imageUrl(segment.thumbnail) : null;
-  }
-
-  private async frame(time: number, signal: AbortSignal): Promise<Blob | null> {
-    const camera = this.cameraAt(time);
-    return camera === null ? null : frameAt(camera, time, THUMBNAIL_PX, signal);
-  }
-
-  private cameraAt(time: number): string | null {
-    return this.ids.find((id) => this.segmentAt(id, time)) ?? null;
-  }
-
-  private segmentAt(camera: string | null, time: number) {
-    const segments = (camera !== null && this.segments.get(camera)) || [];
-    return segments.find(({ start, end }) => Date.parse(start) <= time && time < Date.parse(end));
-  }
-
   private fail(error: unknown): void {
-    if (error instanceof DOMException && error.name === "AbortError") return;
-    setText(this.message, t("failed", { message: error instanceof Error ? error.message : String(error) }));
+    const text = failureText(error);
+    if (text !== null) setText(this.message, text);
   }
 }

@@ -3,24 +3,18 @@
 
 import type { ActivityScores } from "../core/activity.ts";
 import { type EventMark, markAt } from "../core/event-marks.ts";
-import { PreviewFrames } from "../core/preview-frames.ts";
 import { pan, type RecordedRange, reveal, toTime, toX, type View, zoom } from "../core/timeline.ts";
-import { h, setText } from "./dom.ts";
-import { whenOf } from "./event-list.ts";
+import { h } from "./dom.ts";
 import { clock, day } from "./format.ts";
 import { t } from "./i18n.ts";
 import { EVENTS_TOP, HEIGHT, paint, RULER, type Selection } from "./timeline-canvas.ts";
+import { type PreviewPictures, TimelinePreview } from "./timeline-preview.ts";
 
 const DRAG_PX = 4;
 /** An edge of the selection can be grabbed from this distance, which suits a finger. */
 const EDGE_PX = 12;
 /** How much a new selection covers before and after the playhead. */
 const SELECTION_MS = 30_000;
-/** A pointer that rests for so long loads the exact frame. */
-const HOVER_MS = 120;
-/** While it moves, pictures are loaded for each so many pixels, and no nearer than PREVIEW_MIN_MS. */
-const PREVIEW_PX = 8;
-const PREVIEW_MIN_MS = 1000;
 
 export interface TimelineEvents {
   seek(time: number): void;
@@ -28,10 +22,6 @@ export interface TimelineEvents {
   seekToEvent(mark: EventMark): void;
   viewChanged(view: View): void;
   selectionChanged(): void;
-  /** URL of an image from about that time; null if there is none yet. */
-  thumbnail(time: number): string | null;
-  /** The frame at that time. */
-  frame(time: number, signal: AbortSignal): Promise<Blob | null>;
 }
 
 export class Timeline {
@@ -40,16 +30,7 @@ export class Timeline {
   /** The selected time range, for a clip. */
   selection: Selection = { from: null, to: null };
   private readonly canvas = h("canvas", { "aria-hidden": "true" });
-  private readonly previewImage = h("img", { alt: "", hidden: true });
-  private readonly previewTime = h("span", {});
-  private readonly previewEvent = h("b", {});
-  private readonly preview = h(
-    "div",
-    { class: "preview", hidden: true },
-    this.previewImage,
-    this.previewEvent,
-    this.previewTime,
-  );
+  private readonly preview: TimelinePreview;
   private readonly slider: HTMLElement;
   private recorded: RecordedRange[] = [];
   private rows: RecordedRange[][] = [];
@@ -58,25 +39,18 @@ export class Timeline {
   private playhead: number | null = null;
   private now = Date.now();
   private isLive = true;
-  private hoverTimer = 0;
   private readonly closing = new AbortController();
-  private readonly frames = new PreviewFrames(
-    (time) => this.events.frame(time, this.closing.signal),
-    () => this.showFrame(),
-  );
-  /** The time of the preview; null while it is hidden. */
-  private previewed: number | null = null;
-  private frameRequest = new AbortController();
-  private blobUrl = "";
   private drag: { x: number; view: View; kind: "seek" | "pan" | "select" | "from" | "to"; moved: boolean } | null =
     null;
 
   constructor(
     camera: string,
     view: View,
+    pictures: PreviewPictures,
     private readonly events: TimelineEvents,
   ) {
     this.view = view;
+    this.preview = new TimelinePreview(pictures);
     this.slider = h(
       "div",
       {
@@ -92,7 +66,7 @@ export class Timeline {
       "div",
       { class: "timeline" },
       this.slider,
-      this.preview,
+      this.preview.element,
       h("p", { id: "timeline-help", class: "visually-hidden" }, t("timelineHelp")),
     );
     const { signal } = this.closing;
@@ -108,7 +82,7 @@ export class Timeline {
     this.slider.addEventListener("pointermove", (event) => this.move(event));
     this.slider.addEventListener("pointerup", (event) => this.release(event));
     this.slider.addEventListener("pointercancel", () => (this.drag = null));
-    this.slider.addEventListener("pointerleave", () => this.hidePreview());
+    this.slider.addEventListener("pointerleave", () => this.preview.hide());
   }
 
   setRecorded(recorded: RecordedRange[]): void {
@@ -128,10 +102,8 @@ export class Timeline {
   }
 
   close(): void {
-    this.hidePreview();
+    this.preview.close();
     this.closing.abort();
-    this.frames.clear();
-    URL.revokeObjectURL(this.blobUrl);
   }
 
   /** Pixels from its one end to the other. */
@@ -324,51 +296,9 @@ export class Timeline {
 
   /** Show the picture of the time at `x`, or that of the start of an event. */
   private showPreview(x: number, mark: EventMark | null): void {
-    const { clientWidth } = this.canvas;
-    const time = mark?.start ?? toTime(this.view, x, clientWidth);
-    setText(this.previewEvent, mark?.label ?? "");
-    setText(this.previewTime, mark ? whenOf(mark, this.now) : clock(time));
-    const thumbnail = this.events.thumbnail(time);
-    if (thumbnail !== null && this.previewImage.hidden) this.previewImage.src = thumbnail;
-    this.previewImage.hidden = thumbnail === null;
-    this.hidePreview();
-    this.previewed = thumbnail === null ? null : time;
-    this.showFrame();
-    if (thumbnail !== null) this.hoverTimer = window.setTimeout(() => void this.loadFrame(time), HOVER_MS);
-    this.preview.hidden = false;
-    const half = this.preview.offsetWidth / 2;
-    this.preview.style.left = `${Math.min(clientWidth - half, Math.max(half, x))}px`;
-  }
-
-  /** Show the picture of the time of the preview, if it was loaded, or load it. */
-  private showFrame(): void {
-    if (this.previewed === null) return;
-    const step = ((this.view.to - this.view.from) / Math.max(1, this.width)) * PREVIEW_PX;
-    const url = this.frames.url(this.previewed, Math.max(PREVIEW_MIN_MS, Math.round(step)));
-    if (url !== null) this.previewImage.src = url;
-  }
-
-  private hidePreview(): void {
-    this.preview.hidden = true;
-    this.previewed = null;
-    this.frames.rest();
-    clearTimeout(this.hoverTimer);
-    this.frameRequest.abort();
-  }
-
-  private async loadFrame(time: number): Promise<void> {
-    this.frameRequest = new AbortController();
-    const { signal } = this.frameRequest;
-    try {
-      const image = await this.events.frame(time, signal);
-      if (!image || signal.aborted) return;
-      URL.revokeObjectURL(this.blobUrl);
-      this.previewImage.src = this.blobUrl = URL.createObjectURL(image);
-      // It is the exact one: none of a step takes its place.
-      this.previewed = null;
-    } catch {
-      // The thumbnail stays.
-    }
+    const { view, width, now } = this;
+    const time = mark?.start ?? toTime(view, x, width);
+    this.preview.show({ x, time, mark, now, width, msPerPx: (view.to - view.from) / Math.max(1, width) });
   }
 
   // --- output
