@@ -121,7 +121,10 @@ async def test_the_manifest_describes_the_element(
           const player = document.createElement("live-edge-player");
           player.setAttribute("controls", "");
           document.body.append(player);
-          const members = Object.entries(Object.getOwnPropertyDescriptors(LiveEdgePlayer.prototype));
+          const members = [];
+          for (let at = LiveEdgePlayer.prototype; at !== HTMLElement.prototype; at = Object.getPrototypeOf(at)) {
+            members.push(...Object.entries(Object.getOwnPropertyDescriptors(at)));
+          }
           const parts = [...player.shadowRoot.querySelectorAll("[part]")].map((each) => each.getAttribute("part"));
           const rules = player.shadowRoot.adoptedStyleSheets.flatMap(({ cssRules }) => [...cssRules]);
           return {

@@ -14,7 +14,7 @@ function isPublic({ name, privacy, kind, description }) {
 
 export default {
   packagejson: false, // it would write its output path into package.json
-  globs: ["src/index.ts", "src/element.ts"],
+  globs: ["src/index.ts", "src/element.ts", "src/player-attributes.ts"],
   plugins: [
     {
       name: "published",
@@ -23,7 +23,10 @@ export default {
           .flatMap(({ declarations }) => declarations)
           .find(({ tagName }) => tagName === "live-edge-player");
         element.superclass = { name: "HTMLElement" };
-        element.members = element.members.filter(isPublic);
+        // What PlayerAttributes declares is the element's own, for a user.
+        const members = element.members.filter(isPublic).map(({ inheritedFrom, ...member }) => [inheritedFrom, member]);
+        members.sort(([one], [other]) => Number(Boolean(other)) - Number(Boolean(one)));
+        element.members = members.map(([, member]) => member);
         const fields = element.members.filter(
           ({ kind, readonly, static: shared }) => kind === "field" && !readonly && !shared,
         );

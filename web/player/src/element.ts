@@ -1,26 +1,22 @@
 // <live-edge-player>: one camera at its live edge, for any page. Its reference is docs/player.md.
 
 import { ControlButtons } from "./control-buttons.ts";
-import { Api } from "./core/api.ts";
 import { clockOf } from "./core/clock-sync.ts";
-import { LANGUAGES, type Language, pickLanguage, translate } from "./core/i18n.ts";
-import { parseRendition, type Rendition, type RenditionRequest, recordedRendition, tileOf } from "./core/rendition.ts";
+import { translate } from "./core/i18n.ts";
+import { recordedRendition } from "./core/rendition.ts";
 import { type Statistics, StatsTracker } from "./core/stats.ts";
-import { liveStatusText, type StatusText } from "./core/status-text.ts";
-import { TRANSPORTS, type TransportName } from "./core/transports.ts";
 import { DigitalZoom } from "./digital-zoom.ts";
 import css from "./element.css?inline";
-import { LivePlayback } from "./live-playback.ts";
+import { LiveControl } from "./live-control.ts";
 import { createPart, Overlay } from "./overlay.ts";
 import { keepFloating } from "./picture-in-picture.ts";
+import { PlayerAttributes, PROPERTIES } from "./player-attributes.ts";
+import { isSameState, liveState, type PlayerState, pausedState, recordingState } from "./player-state.ts";
 import { Poster } from "./poster.ts";
 import { RecordingControl } from "./recording-control.ts";
 import { toBlob } from "./snapshot.ts";
 import { TalkButton } from "./talk-button.ts";
 import { Visibility } from "./visibility.ts";
-
-// A server that renders pages (React, Vue) imports the class too, and has no DOM.
-const BaseElement: typeof HTMLElement = globalThis.HTMLElement ?? class {};
 
 let sheet: CSSStyleSheet | null = null;
 
@@ -34,19 +30,6 @@ function styles(): CSSStyleSheet {
 }
 
 const STATISTICS_INTERVAL_MS = 1000;
-
-export type PlayerMode = "live" | "recording" | "paused";
-
-export interface PlayerState extends StatusText {
-  mode: PlayerMode;
-  transport: TransportName | null;
-  /** Which stream of the camera is shown; null if it is not known, and for a recording. */
-  rendition: Rendition | null;
-  /** Age of the frame on the screen, ms; null if it is not known. */
-  latencyMs: number | null;
-}
-
-const PROPERTIES = ["camera", "src", "transports", "token", "muted", "rendition"] as const;
 
 /** The events of the element, by name. */
 export interface LiveEdgePlayerEventMap extends HTMLElementEventMap {
@@ -108,10 +91,7 @@ declare global {
  * @cssprop [--live-edge-notice-lines=none] - cuts the notice off after so many lines
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: as lib.dom.d.ts types the events of an element
-export class LiveEdgePlayer extends BaseElement {
-  /** URL of the gateway for players without `src`. */
-  static defaultSrc = "";
-
+export class LiveEdgePlayer extends PlayerAttributes {
   static readonly observedAttributes = [...PROPERTIES, "signaling", "lang", "controls", "talk", "zoom"];
 
   private readonly root = this.attachShadow({ mode: "open", delegatesFocus: true });
@@ -135,13 +115,30 @@ export class LiveEdgePlayer extends BaseElement {
     changed: () => this.update(),
     resized: () => this.live?.changeRendition(this.rendition),
   });
+  private readonly liveControl = new LiveControl(this, this.visibility, {
+    api: () => this.api,
+    isMuted: () => this.isSilent,
+    scale: () => this.digitalZoom.scale,
+    starting: () => {
+      const isWanted = () => this.live?.fallback.current == null && this.recording === null;
+      void this.poster.load(this.api, this.camera, this.disconnecting.signal, isWanted);
+    },
+    mount: (surface) => this.surfaces.append(asSurface(surface)),
+    show: (surface) => this.showSurface(surface),
+    unmount: (surface) => surface.remove(),
+    frame: () => this.poster.hide(),
+    changed: () => this.notify(),
+    stopped: () => {
+      this.stats.reset();
+      this.notify();
+    },
+  });
 
   private disconnecting = new AbortController();
-  private live: LivePlayback | null = null;
   private readonly recordingControl = new RecordingControl(this, {
     api: () => this.api,
     now: () => this.now,
-    rendition: () => recordedRendition(this.rendition, this.live?.shown?.rendition ?? this.lastShown),
+    rendition: () => recordedRendition(this.rendition, this.liveControl.rendition),
     mount: (surface) => {
       this.surfaces.append(asSurface(surface));
       this.update();
@@ -150,9 +147,6 @@ export class LiveEdgePlayer extends BaseElement {
     changed: () => this.notify(),
     goLive: () => this.seekToLiveEdge(),
   });
-  /** The stream that was shown when live playback was stopped. */
-  private lastShown: Rendition | null = null;
-  private stopTimer = 0;
   private isPausedByUser = false;
   private lastState: PlayerState | null = null;
   private looking = new AbortController();
@@ -178,79 +172,14 @@ export class LiveEdgePlayer extends BaseElement {
     this.root.append(this.surfaces, this.poster.element, badge, notice, this.talkButton.element, controls);
   }
 
-  // --- attributes as properties
-
-  /** The id of the camera. */
-  get camera(): string {
-    return this.getAttribute("camera") ?? "default";
-  }
-  set camera(value: string) {
-    this.setAttribute("camera", value);
-  }
-
-  /** URL of the gateway. */
-  get src(): string {
-    return new URL(
-      this.getAttribute("src") ?? (LiveEdgePlayer.defaultSrc || location.origin),
-      document.baseURI,
-    ).href.replace(/\/$/, "");
-  }
-  set src(value: string) {
-    this.setAttribute("src", value);
-  }
-
-  /** The transports that may be used, best first. */
-  get transports(): readonly TransportName[] {
-    const names = (this.getAttribute("transports") ?? "").split(/[\s,]+/);
-    const known = TRANSPORTS.filter((transport) => names.includes(transport));
-    return known.length > 0 ? known : TRANSPORTS;
-  }
-  set transports(value: readonly TransportName[]) {
-    this.setAttribute("transports", value.join(" "));
-  }
-
-  /** A bearer token, if the gateway requires one. */
-  get token(): string | null {
-    return this.getAttribute("token");
-  }
-  set token(value: string | null) {
-    if (value === null) this.removeAttribute("token");
-    else this.setAttribute("token", value);
-  }
-
-  /** No sound. */
-  get muted(): boolean {
-    return this.getAttribute("muted") !== "false";
-  }
-  set muted(value: boolean) {
-    this.setAttribute("muted", String(value));
-  }
-
-  /** The stream of the camera: `auto` chooses by the size of the video and the network, `main` and `sub` pin one. */
-  get rendition(): RenditionRequest {
-    return parseRendition(this.getAttribute("rendition"));
-  }
-  set rendition(value: RenditionRequest) {
-    this.setAttribute("rendition", value);
-  }
-
   // --- state
 
   /** The current state. `statechange` is dispatched when it changes. */
   get state(): PlayerState {
-    if (this.recording) {
-      const text = this.recording.statusText(this.language);
-      return { ...text, mode: "recording", transport: null, rendition: null, latencyMs: null };
-    }
-    if (this.isPausedByUser || !this.live) {
-      const label = translate(this.language, "paused");
-      const text = { status: "off", label, detail: "", notice: "" } as const;
-      return { ...text, mode: "paused", transport: null, rendition: null, latencyMs: null };
-    }
-    const { fallback, latencyMs, shown } = this.live;
-    const text = liveStatusText(fallback, this.camera, latencyMs, this.language, shown);
-    const transport = fallback.current?.transport ?? null;
-    return { ...text, mode: "live", transport, rendition: shown?.rendition ?? null, latencyMs };
+    const { recording, live, language } = this;
+    if (recording) return recordingState(recording, language);
+    if (this.isPausedByUser || !live) return pausedState(language);
+    return liveState(live, this.camera, language);
   }
 
   /** Of the last second: `fps`, `bitrateBps`, `loss`, `roundTripMs`, `jitterBufferMs`, `latencyMs`, `width`, `height`, … */
@@ -332,7 +261,7 @@ export class LiveEdgePlayer extends BaseElement {
     this.visibility.watch(signal);
     const timer = setInterval(() => void this.updateStatistics(), STATISTICS_INTERVAL_MS);
     signal.addEventListener("abort", () => clearInterval(timer));
-    for (const name of PROPERTIES) this.upgradeProperty(name);
+    this.upgradeProperties();
     this.setAttribute("role", "group");
     this.controlButtons.update();
     this.updateTalk();
@@ -345,10 +274,9 @@ export class LiveEdgePlayer extends BaseElement {
     this.disconnecting.abort();
     this.looking.abort();
     this.talkButton.hide();
-    clearTimeout(this.stopTimer);
     this.overlay.close();
     this.recordingControl.stop();
-    this.stopLive();
+    this.liveControl.stop();
   }
 
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
@@ -371,7 +299,7 @@ export class LiveEdgePlayer extends BaseElement {
     } else {
       this.digitalZoom.reset();
       this.recordingControl.stop();
-      this.stopLive();
+      this.liveControl.stop();
       this.updateTalk();
       this.update();
     }
@@ -379,17 +307,13 @@ export class LiveEdgePlayer extends BaseElement {
 
   // --- internals
 
-  /** A property that was set before the element was defined shadows the accessor of the class: set it again. */
-  private upgradeProperty(name: (typeof PROPERTIES)[number]): void {
-    if (!Object.hasOwn(this, name)) return;
-    const value: unknown = this[name];
-    delete (this as Record<string, unknown>)[name];
-    Object.assign(this, { [name]: value });
+  /** Half duplex: while somebody talks, the player is silent, so that the camera does not hear itself. */
+  private get isSilent(): boolean {
+    return this.muted || this.talkButton.state !== "idle";
   }
 
-  /** Half duplex: while somebody talks, the player is silent, so that the camera does not hear itself. */
   private applyMuted(): void {
-    const isSilent = this.muted || this.talkButton.state !== "idle";
+    const { isSilent } = this;
     this.live?.mute(isSilent);
     if (this.recording) this.recording.surface.muted = isSilent;
   }
@@ -401,77 +325,24 @@ export class LiveEdgePlayer extends BaseElement {
     if (this.hasAttribute("talk")) void this.talkButton.look(this.looking.signal);
   }
 
-  private get api(): Api {
-    return new Api(this.src, this.token);
-  }
-
   /** The gateway's clock, ms. */
   private get now(): number {
     return Date.now() + (clockOf(this.api).offset ?? 0);
   }
 
-  private get language(): Language {
-    const wanted = this.getAttribute("lang") ?? "";
-    return wanted in LANGUAGES ? (wanted as Language) : pickLanguage(navigator.languages);
-  }
-
-  /** Start or stop live playback: it plays while it is wanted and in view. */
+  /** Start or stop live playback. */
   private update(): void {
-    const isWanted = this.isConnected && !this.isPausedByUser && !this.recording;
-    clearTimeout(this.stopTimer);
-    if (!isWanted) {
-      // A recording takes over with its first frame. Until then the live video stays.
-      if (!this.recording || this.recordingControl.isShown) this.stopLive();
-    } else if (this.visibility.isSeen) {
-      if (!this.live) this.startLive();
-    } else if (this.live) {
-      this.stopTimer = window.setTimeout(() => this.stopLive(), this.visibility.patienceMs);
-    }
-  }
-
-  private startLive(): void {
-    const { api, camera, transports } = this;
-    const muted = this.muted || this.talkButton.state !== "idle";
-    clockOf(api);
-    const isWanted = () => this.live?.fallback.current == null && this.recording === null;
-    void this.poster.load(api, camera, this.disconnecting.signal, isWanted);
-    const width = Math.min(1920, Math.max(320, Math.ceil((this.clientWidth * devicePixelRatio) / 320) * 320));
-    const signaling = this.getAttribute("signaling") === "socketio" ? "socketio" : "whep";
-    this.live = new LivePlayback(
-      {
-        api,
-        camera,
-        transports,
-        muted,
-        width,
-        signaling,
-        rendition: this.rendition,
-        tile: () => tileOf(this.clientWidth, this.clientHeight, devicePixelRatio * this.digitalZoom.scale),
-      },
-      {
-        mount: (surface) => this.surfaces.append(asSurface(surface)),
-        show: (surface) => this.showSurface(surface),
-        unmount: (surface) => surface.remove(),
-        changed: () => this.notify(),
-        frame: () => this.poster.hide(),
-      },
-    );
-  }
-
-  private stopLive(): void {
-    const { live } = this;
-    this.lastShown = live?.shown?.rendition ?? this.lastShown;
-    this.live = null;
-    live?.stop();
-    this.stats.reset();
-    this.notify();
+    if (this.isConnected && !this.isPausedByUser && !this.recording) this.liveControl.play();
+    // A recording takes over with its first frame. Until then the live video stays.
+    else if (!this.recording || this.recordingControl.isShown) this.liveControl.stop();
+    else this.liveControl.keep();
   }
 
   private showSurface(surface: HTMLElement): void {
     for (const other of this.surfaces.children) other.classList.toggle("shown", other === surface);
     this.poster.hide();
     keepFloating(this.root, surface);
-    if (surface === this.recording?.surface) this.stopLive();
+    if (surface === this.recording?.surface) this.liveControl.stop();
     this.notify();
   }
 
@@ -484,8 +355,7 @@ export class LiveEdgePlayer extends BaseElement {
     const label = state.mode === "recording" ? "recordingOf" : "player";
     this.ariaLabel = translate(this.language, label, { camera: this.camera });
     this.lastState = state;
-    const comparable = (other: PlayerState | null) => JSON.stringify({ ...other, latencyMs: 0, detail: 0 });
-    if (comparable(lastState) !== comparable(state)) {
+    if (!isSameState(lastState, state)) {
       this.dispatchEvent(new CustomEvent<PlayerState>("statechange", { detail: state, bubbles: true, composed: true }));
     }
   }
@@ -500,6 +370,10 @@ export class LiveEdgePlayer extends BaseElement {
     const statistics = this.stats.add(performance.now(), transport, live?.latencyMs ?? null, counters);
     this.notify();
     this.dispatchEvent(new CustomEvent<Statistics>("statistics", { detail: statistics }));
+  }
+
+  private get live() {
+    return this.liveControl.current;
   }
 
   private get recording() {

@@ -9,5 +9,6 @@ if (globalThis.customElements && !customElements.get("live-edge-player")) {
 export type { Rendition, RenditionRequest } from "./core/rendition.ts";
 export type { Statistics } from "./core/stats.ts";
 export type { TransportName } from "./core/transports.ts";
-export type { LiveEdgePlayerEventMap, PlayerMode, PlayerState } from "./element.ts";
+export type { LiveEdgePlayerEventMap } from "./element.ts";
+export type { PlayerMode, PlayerState } from "./player-state.ts";
 export { LiveEdgePlayer };
