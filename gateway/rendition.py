@@ -3,8 +3,8 @@
 Theory of operation. A camera has a main stream and may have a sub stream, smaller, of the same picture. Each is a
 rendition with a connection, packets, state and viewers of its own. A *viewer* holds a rendition while it watches
 (:meth:`Rendition.hold`). While there is a hold, a command, or a setting that says "always", one task drives the
-:class:`~gateway.session.CaptureSession`: it makes an attempt when one is due, and publishes the run's packets to the
-:class:`~gateway.hub.PacketHub`.
+:class:`~gateway.session.CaptureSession` (:mod:`gateway.capture_task`): it makes an attempt when one is due. The packets
+of each run are published to the :class:`~gateway.hub.PacketHub`.
 
 Rules:
 
@@ -16,7 +16,7 @@ Rules:
    resumed.
 5. What another node of a cluster captures is relayed from there, for viewers and commands only. Where that node is
    lost, or this one captures the camera now, viewers stay and go on with the next run. Where the camera is handed over,
-   the next run begins beside the present one and takes over from it, if it can be at the same picture: nothing lacks.
+   the next run takes over (:mod:`gateway.take_over`), if it can be at the same picture: nothing lacks.
 """
 
 import asyncio
@@ -27,23 +27,25 @@ from dataclasses import replace
 
 from gateway.camera_links import CameraLinks
 from gateway.camera_settings import CameraSettings, RecordMode, RenditionName, StartMode
-from gateway.capture.engine import AsyncCaptureEngine, CaptureEngine, CaptureSource, EngineFactory
+from gateway.capture.engine import CaptureSource, EngineFactory
 from gateway.capture.publish_point import PublishPoint
 from gateway.capture_attempts import CaptureAttempts, retry_policy
 from gateway.capture_runs import CaptureRuns
+from gateway.capture_task import CaptureTask
 from gateway.clock import Clock
 from gateway.config.field import Applies, names_changed
-from gateway.errors import CameraEndedError, UnavailableError
+from gateway.errors import UnavailableError
 from gateway.hold import Hold
 from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
 from gateway.media import Packet
-from gateway.relay import RELAY_POLICY, Relay
+from gateway.relay import RELAY_POLICY
 from gateway.session import CaptureSession, SessionState
 from gateway.stall_timer import StallTimer
 from gateway.status import StreamStatus
 from gateway.stream_meter import StreamMeter
 from gateway.stream_status import stream_status
+from gateway.take_over import TakeOver
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +56,6 @@ UNDECODABLE = (
     "the camera sends video, but its pictures cannot be decoded any more, so that there are no JPEG frames: restart the"
     " camera, or set another codec or profile in it"
 )
-
-TAKE_OVER_MAX_S = 10.0
-"""How long the next run may take until it has pictures, while viewers get those of the present one. As long as a
-hand-over: :data:`gateway.cluster.coordinator.HAND_OVER_MAX_S`."""
-
-OWN_RUN_MAX_S = 5.0
-"""The same, where the present run is a connection to the camera that another node wants: there are cameras that permit
-one alone."""
-
-_TAKEN_OVER = CameraEndedError("another node of the cluster captures the camera now")
 
 PAUSED = "it is paused: resume it on the page, or PATCH it with paused = false"
 
@@ -96,8 +88,6 @@ class Rendition:
         self._meter = StreamMeter()
         self.hub.attach(self._meter.on_packet)
         self._holds: Counter[str] = Counter()
-        self._task: asyncio.Task[None] | None = None
-        self._linger: asyncio.TimerHandle | None = None
         self._progress = asyncio.Event()
         """Set, and replaced, on each change that :meth:`wait_for_keyframe` waits for."""
         self._attempts = CaptureAttempts(
@@ -107,12 +97,20 @@ class Rendition:
         self._last_keyframe_s: float | None = None
         self._last_bitrate_bps: int | None = None
         self._always = False
-        self._run_relay: Relay | None = None
-        """Where the packets of the present run come from; ``None``: the camera itself."""
-        self._taking_over: asyncio.Task[None] | None = None
-        """Begins the run of another owner beside the present one."""
-        self._closed = False
-        self._is_cancelled = False
+        self._take_over = TakeOver(
+            camera_id, self.label, self.runs, links.relay, self._source, lambda: self._engine_factory
+        )
+        self._capture = CaptureTask(
+            camera_id,
+            self.label,
+            self.session,
+            clock,
+            is_wanted=lambda: self.is_wanted,
+            linger_s=lambda: self.settings.capture_linger,
+            attempt=lambda: self._attempts.run(self._source, self._take_over.next_engine, self._on_lost),
+            on_change=self._changed,
+            on_stop=self._stalls.stopped,
+        )
 
     # --- viewers
 
@@ -120,7 +118,7 @@ class Rendition:
     def is_wanted(self) -> bool:
         """Whether a command, a viewer or a setting wants this rendition captured."""
         is_asked_for = self._links.is_commanded() or self._holds.total() > 0 or (self._always and self.is_own)
-        return is_asked_for and not self._closed and not self.settings.paused
+        return is_asked_for and not self.is_closed and not self.settings.paused
 
     @property
     def is_own(self) -> bool:
@@ -130,12 +128,12 @@ class Rendition:
     @property
     def is_closed(self) -> bool:
         """Whether it was removed."""
-        return self._closed
+        return self._capture.is_closed
 
     @property
     def is_hopeless(self) -> bool:
         """Whether a new viewer need not wait for it: it was removed, is paused, or failed."""
-        return self._closed or self.settings.paused or self.session.state is SessionState.FAILED
+        return self.is_closed or self.settings.paused or self.session.state is SessionState.FAILED
 
     @property
     def viewers(self) -> Mapping[str, int]:
@@ -180,7 +178,7 @@ class Rendition:
     @property
     def has_own_pictures(self) -> bool:
         """Whether it sends pictures now that come from the camera itself, and not from another node."""
-        return self.has_pictures and self.runs.is_running and self._run_relay is None
+        return self.has_pictures and self.runs.is_running and self._take_over.is_of_camera
 
     @property
     def is_steady(self) -> bool:
@@ -241,14 +239,7 @@ class Rendition:
         self._engine_factory = engine_factory
         self._set_policy()
         if names_changed(before, settings, Applies.RUN):
-            if self._task is not None:
-                log.info("camera %s: restarts with other settings", self.label, extra={"camera": self.camera_id})
-                # A task that has not run yet never reaches its own call of update() at its end.
-                self._task.add_done_callback(lambda _: self.update())
-                self._cancel(self._task)
-            else:
-                # What had failed may work with these settings.
-                self.session.stop()
+            self._capture.restart()
         self.begin()
         self._changed()
 
@@ -257,17 +248,7 @@ class Rendition:
 
         If it ``is_asked`` for, it is tried at once, else when an attempt is due (rule 2).
         """
-        if self.is_wanted:
-            self._cancel_linger()
-            if self._task is None or self._task.done():
-                begin = self.session.start if is_asked else self.session.resume
-                begin(self._clock.monotonic())
-                self._is_cancelled = False
-                self._task = asyncio.create_task(self._drive(), name=f"capture-{self.camera_id}")
-                self._changed()
-        elif self._task is not None and self._linger is None and not self._closed:
-            loop = asyncio.get_running_loop()
-            self._linger = loop.call_later(self.settings.capture_linger, self._linger_over)
+        self._capture.update(is_asked=is_asked)
 
     def try_again(self) -> None:
         """Make an attempt at once where the capture has failed: it may work now."""
@@ -278,107 +259,30 @@ class Rendition:
     async def owner_changed(self) -> None:
         """Another node captures the camera now, or this one does, or does no more (rule 5)."""
         self._set_policy()
-        self._cancel_take_over()
         if not self.is_wanted:
             await self.stop()
             return
-        if self.runs.is_running and not self._is_of_owner(self._run_relay, self._links.relay()):
-            if self.session.state is SessionState.LIVE:
-                self._taking_over = asyncio.create_task(self._take_over(), name=f"capture-{self.camera_id}-next")
-            else:
-                self.runs.end(_TAKEN_OVER)
+        self._take_over.owner_changed(is_live=self.session.state is SessionState.LIVE)
         if self.session.state is not SessionState.LIVE or not self.runs.is_running:
             self.try_again()
             self._attempts.now()
         self.update()
 
-    async def _take_over(self) -> None:
-        """Have the run of the new owner take over from the present one; end that if this fails."""
-        relay: Relay | None = None
-
-        def engine(source: CaptureSource, clock: Clock) -> CaptureEngine | AsyncCaptureEngine:
-            nonlocal relay
-            relay = self._links.relay()
-            return (relay.engine if relay is not None else self._engine_factory)(source, clock)
-
-        limit_s = OWN_RUN_MAX_S if self._run_relay is None else TAKE_OVER_MAX_S
-        if await self.runs.take_over(self._source, engine, limit_s):
-            self._run_relay = relay
-            log.info("camera %s: goes on from %s", self.label, "the camera" if relay is None else "another node")
-        elif not self._is_of_owner(self._run_relay, self._links.relay()):
-            self.runs.end(_TAKEN_OVER)
-
-    def _cancel_take_over(self) -> None:
-        if self._taking_over is not None:
-            self._taking_over.cancel()
-            self._taking_over = None
-
-    @staticmethod
-    def _is_of_owner(present: Relay | None, wanted: Relay | None) -> bool:
-        """Whether a run goes on. One of a node whose lease has expired does until another node owns the camera."""
-        if present is None or wanted is None:
-            return present is wanted
-        return wanted.node_id in (None, present.node_id)
-
     def _set_policy(self) -> None:
         policy = retry_policy(self.settings) if self.is_own else RELAY_POLICY
         self.session.reconfigure(self.settings.public_url, policy)
 
-    def _next_engine(self) -> EngineFactory:
-        relay = self._run_relay = self._links.relay()
-        return relay.engine if relay is not None else self._engine_factory
-
     async def stop(self) -> None:
         """End the capture now, without the linger. Returns when it has ended."""
-        self._cancel_linger()
-        self._cancel_take_over()
-        task = self._task
-        if task is not None:
-            self._cancel(task)
-            await asyncio.wait([task])
-            if self._task is task:
-                # It was cancelled before its first step, and so has not cleaned up; see the end of _drive().
-                self._task = None
-                self.session.stop()
-                self.update()
+        self._take_over.cancel()
+        await self._capture.stop()
 
     async def aclose(self) -> None:
         """Stop and release everything. The rendition cannot be started again."""
-        self._closed = True
-        await self.stop()
+        self._take_over.cancel()
+        await self._capture.aclose()
         self._stalls.close()
         await self.jpeg.aclose()
-
-    def _cancel_linger(self) -> None:
-        if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
-
-    def _linger_over(self) -> None:
-        self._linger = None
-        if not self.is_wanted and self._task is not None:
-            self._cancel(self._task)
-
-    def _cancel(self, task: "asyncio.Task[None]") -> None:
-        self._is_cancelled = True
-        task.cancel()
-
-    async def _drive(self) -> None:
-        """Make attempts until the capture is not wanted any more or the session gives up."""
-        try:
-            await self._attempts.run(self._source, self._next_engine, self._on_lost)
-        except asyncio.CancelledError:
-            # Not by this class: the event loop ends, and takes no new tasks.
-            self._closed = self._closed or not self._is_cancelled
-            self.session.stop()
-            self._stalls.stopped()
-            log.info("camera %s: stopped", self.label, extra={"camera": self.camera_id})
-        finally:
-            self._task = None
-            self._changed()
-            if self.session.state is SessionState.STOPPED:
-                # A client or viewer may have come while the run was ending.
-                self.update()
 
     def _on_lost(self) -> None:
         self._stalls.lost(self._clock.monotonic())

@@ -110,7 +110,7 @@ async def test_a_corrected_url_ends_the_failure_of_a_sub_stream_that_nobody_watc
     sub = camera.rendition(RenditionName.SUB)
     sub.hold("webrtc").release()
     await eventually(lambda: sub.session.state is SessionState.FAILED, "the sub stream failed")
-    await eventually(lambda: sub._task is None, "it is not tried any more")
+    await eventually(lambda: not sub._capture.is_running, "it is not tried any more")
     changed = camera.settings.model_copy(update={"sub_url": SecretStr(rtsp_server.url("/video"))})
     camera.reconfigure(changed, camera.main._engine_factory)
     status = camera.status().sub
