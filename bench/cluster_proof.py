@@ -242,7 +242,6 @@ class Proof:
             told = {
                 "nothing": "no picture lacks or comes twice",
                 "no loss": "no picture lacks",
-                "failover": f"≤ {FAILOVER_GOAL_S:g} s",
             }.get(goal, "")
             if goal == "no loss":
                 is_met &= not seen.missing

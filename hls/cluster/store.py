@@ -265,6 +265,16 @@ class PostgresStore:
             connection.execute(CHANGED)
             self.tell(connection)
 
+    # --- names
+
+    def find_node(self, name: str) -> Node | None:
+        """A process of this name that is alive."""
+        table = schema.node.c
+        alive = table.name == name, table.expires_at > text(self.now)
+        with self.transaction() as connection:
+            row = connection.execute(select(schema.node).where(*alive).order_by(table.id).limit(1)).first()
+        return _node(row) if row is not None else None
+
     # --- keys
 
     def keys(self) -> dict[str, str]:

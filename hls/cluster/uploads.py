@@ -5,7 +5,7 @@ Rules:
 1. A node writes the rows of its own uploads: when a part goes off, and when the storage has it.
 2. A row of a node that has been away for :data:`ADOPT_AFTER_S` may be *adopted*: one living node completes the upload.
    The owner of the camera does, or any node where nobody owns it.
-3. A node adopts the rows of an earlier process of its own name at once: its disk may have been lost.
+3. A node adopts the rows of an earlier process of its own name as soon as that is dead: its disk may have been lost.
 4. What counts for a moment keeps counting: the row of the index goes to the adopter with its epoch and its span.
 5. A node that has been away for :data:`FORGET_AFTER_S` is forgotten: its rows of the index and of uploads are removed.
    If it comes back, it tells of its files again, as spares.
@@ -156,7 +156,7 @@ WITH alive AS (
     SELECT node_name, camera_id, name FROM cluster_upload AS u
     WHERE EXISTS (SELECT 1 FROM alive WHERE id = :me)
       AND (adopter_id IS NULL OR adopter_id = :me OR adopter_id NOT IN (SELECT id FROM alive))
-      AND ((node_name = :name AND node_id <> :me)
+      AND ((node_name = :name AND node_id NOT IN (SELECT id FROM alive))
         OR (node_name NOT IN (SELECT name FROM alive)
           AND EXISTS (SELECT 1 FROM cluster_member AS m WHERE m.name = u.node_name
                       AND m.seen_at < {oldest})

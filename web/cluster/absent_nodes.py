@@ -76,7 +76,7 @@ class AbsentNodes:
     async def _run(self) -> None:
         while True:
             try:
-                self._cluster.absent = await self._cluster.call(self._table.absent)
+                self._cluster.known_absent = await self._cluster.call(self._table.absent)
                 while await self._cluster.call(self._table.forget):
                     pass
                 if self._storage is not None:

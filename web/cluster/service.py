@@ -26,6 +26,7 @@ from gateway.cluster.store import ask
 from gateway.errors import LiveedgeError, SettingsError, StorageError
 from web.cluster.database_thread import DatabaseThread
 from web.cluster.faults import Faults
+from web.cluster.namesakes import Namesakes
 from web.cluster.settings import ClusterSettings
 from web.cluster.status import AbsentNodeStatus, ClusterStatus, NodeStatus
 
@@ -74,8 +75,9 @@ class Cluster:
         self.takeovers = 0
         """Cameras that this node began to capture as their owner."""
         self.faults = Faults()
-        self.absent: Sequence[AbsentNode] = ()
-        """The nodes that are not alive, see :mod:`web.cluster.absent_nodes`."""
+        self.known_absent: Sequence[AbsentNode] = ()
+        """The nodes that were not alive when that was read, see :mod:`web.cluster.absent_nodes`."""
+        self.namesakes = Namesakes(self.coordinator.node)
         new_store = new_store or _in_postgres(settings)
         self._thread = DatabaseThread(new_store(), "cluster")
         self._lease_thread = DatabaseThread(new_store(), "cluster-lease")
@@ -105,6 +107,12 @@ class Cluster:
     def is_ready(self) -> bool:
         """Whether the node takes new viewers: it does not drain."""
         return not self.coordinator.node.is_draining
+
+    @property
+    def absent(self) -> "Sequence[AbsentNode]":
+        """The nodes that are not alive. This one is, and so are those of the newest view."""
+        alive = {self.coordinator.node.name, *(node.name for node in self.coordinator.view.nodes.values())}
+        return [node for node in self.known_absent if node.name not in alive]
 
     @property
     def is_provisional(self) -> bool:
@@ -168,6 +176,8 @@ class Cluster:
         try:
             for thread in self._threads:
                 thread.open()
+            if self.has_own_cameras:
+                self.namesakes.wait(lambda name: self._thread.now(self.store.find_node, name))
             self.keys = self._thread.now(self.store.keys)
             return self._thread.now(self.store.cameras)
         except StorageError as error:
@@ -329,6 +339,8 @@ class Cluster:
         """Tell the gateway of the cameras that another node owns than before: it relays them from there."""
         view = self.coordinator.view
         self.on_view(view)
+        if self.has_own_cameras and self.namesakes.must_drain(view, time.monotonic()):
+            self.coordinator.drain()
         owners = {camera_id: view.owner(camera_id).node_id for camera_id in view.cameras}
         for camera_id, owner in owners.items():
             if owner != self._owners.get(camera_id) and owner != self.coordinator.node.id:

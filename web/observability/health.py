@@ -82,6 +82,8 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
     if gateway.cluster is not None and gateway.cluster.faults.message is not None:
         yield ("cluster", "cluster_fault", None, gateway.cluster.faults.message)
     if gateway.cluster is not None:
+        if gateway.cluster.namesakes.message is not None:
+            yield ("cluster", "cluster_name_taken", None, gateway.cluster.namesakes.message)
         for node in gateway.cluster.absent:
             if not node.has_left:
                 why = "it ended without leaving the cluster, and other nodes capture its cameras"

@@ -98,7 +98,12 @@ def test_one_node_completes_it_where_nobody_owns_the_camera(store: SteppedStore,
 
 def test_a_new_process_of_a_node_completes_what_the_one_before_began(store: SteppedStore, lost: Orphan) -> None:
     again = replace(A, id="a#2")
-    store.renew(again)
+    for node in (A, again):
+        store.renew(node)
+    assert not of(store, again.id).adopt(9), "the former process runs still"
+    assert store.find_node("a") == A
+    store.leave(A.id)
+    assert store.find_node("a") == again
     assert not of(store, B.id).adopt(9), "the node is alive"
     assert of(store, again.id).adopt(9) == [lost]
     of(store, again.id).write([(lost.found, UPLOAD)], [])
