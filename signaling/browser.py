@@ -43,7 +43,7 @@ from signaling.recording_commands import RecordingCommands
 from signaling.recordings import Recordings
 from signaling.requests import CaptureRequest, FramesSubscribe, FramesUnsubscribe, parse
 from signaling.settings import MessagingSettings
-from signaling.socket_server import WORKER_END, SocketServer
+from signaling.socket_server import PROCESS_END, SocketServer
 from signaling.status import BrowsersStatus
 from signaling.status_publisher import StatusPublisher
 from signaling.webrtc import create_control
@@ -101,9 +101,9 @@ class BrowserSignaling:
         self._sio.on("disconnect", self._on_disconnect)
         self._sio.on("*", self._on_event)
 
-    def name_worker(self, number: int) -> None:
-        """This process is one of several: the ids of its sessions begin with its number (:func:`worker_of`)."""
-        self._sio.eio.sid_prefix = f"{number}{WORKER_END}"
+    def name_process(self, name: str) -> None:
+        """This process is one of several: the ids of its sessions begin with its name."""
+        self._sio.eio.sid_prefix = f"{name}{PROCESS_END}"
 
     def attach(self, app: web.Application, authenticate: Authenticate | None = None) -> None:
         """Serve ``/socket.io/`` in this application. Without ``authenticate``, to every client."""

@@ -33,8 +33,8 @@ MESSAGE_MAX_BYTES = 256 * 1024
 JOIN_S = 10.0
 """From connecting to Socket.IO's CONNECT, which is the next packet: enough for a slow line and a delayed refusal."""
 
-WORKER_END = "."
-"""Ends the number of the worker in an id. Ids have no other one."""
+PROCESS_END = "."
+"""In an id, ends the name of the process that gave it: a worker's number, or a node's name. What follows has none."""
 
 UNJOINED_MAX = 512
 """A client has joined after two round trips. After a restart, this many may do so at a time."""

@@ -17,8 +17,10 @@ from gateway.compiled import pure_reason
 from gateway.errors import SettingsError
 from web.api.routes import add_routes
 from web.api.shared_answers import SHARED_ANSWERS, SharedAnswers
-from web.auth.access_index import FileIndex
+from web.auth.access_file import AccessFile
+from web.auth.access_index import FileIndex, SharedIndex
 from web.auth.authenticator import AUTHENTICATOR, Authenticator
+from web.auth.camera_marks import CameraMarks, Marks
 from web.auth.issued import IssuedAccess
 from web.auth.revocation import note_response_started
 from web.auth.rtsp_access import RtspAccess
@@ -53,11 +55,6 @@ COLLECT_AFTER_OBJECTS = 10_000
 each second, which visited all packets of their live windows and stopped the event loop for 2 ms. It found nothing:
 packets are freed by their reference counts. So much more garbage in cycles is a few megabytes."""
 
-IN_CLUSTER = (
-    "in a cluster, tokens and links cannot be made or revoked over the API: another node would not know; use"
-    " [auth.tokens] in the settings of every node, JWTs, or sign-in"
-)
-
 SWITCH_INTERVAL_S = 0.0005
 """How long a worker thread may keep the interpreter's lock while the event loop waits for it. The loop gives it away
 with each ``sendmsg``, and so may wait once for each viewer of a frame. With the default of 5 ms, the threads that write
@@ -68,11 +65,8 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: Worker |
     """The gateway as an aiohttp application. Raises :class:`~gateway.errors.SettingsError`."""
     gateway = Gateway(settings, clock, worker)
     signing_key = gateway.cluster.keys[KeyName.URLS] if gateway.cluster is not None else None
-    access = SharedAccess(worker.access_file, clock, Path(worker.data_dir)) if worker is not None else None
-    issued = _issued(gateway, clock, access)
-    if worker is None or worker.number == 1:
-        gateway.archive.index_sync.on_repaired.append(issued.index_repaired)
-    authenticator = Authenticator(settings, clock, gateway.service.cameras, signing_key, issued, access)
+    access, issued, marks = _access(gateway, clock)
+    authenticator = Authenticator(settings, clock, gateway.service.cameras, signing_key, issued, access, marks)
     authenticator.verify_node = gateway.node_tokens.verify if gateway.node_tokens is not None else None
     http_metrics = HttpMetrics()
     admission = Admission(settings, authenticator, http_metrics.requests_refused, http_metrics.record)
@@ -104,14 +98,29 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: Worker |
     return app
 
 
-def _issued(gateway: Gateway, clock: Clock, shared: SharedAccess | None) -> IssuedAccess:
-    """Where the tokens and links are that this process knows."""
-    worker, index = gateway.worker, gateway.archive.index
-    if worker is not None and shared is not None and worker.number > 1:
-        return IssuedAccess(FileIndex(shared.data_dir), clock, shared=shared)
-    if worker is not None:
-        return IssuedAccess(index, clock, shared=shared)
-    return IssuedAccess(index, clock, IN_CLUSTER if gateway.cluster is not None else None)
+def _access(gateway: Gateway, clock: Clock) -> tuple[SharedAccess | None, IssuedAccess, Marks | None]:
+    """What this process shares of access, the tokens and links that it knows, and the marks of cameras."""
+    worker, cluster, index = gateway.worker, gateway.cluster, gateway.archive.index
+    on_repaired = gateway.archive.index_sync.on_repaired
+    if cluster is not None and cluster.shared is not None:
+        # Here, as the dialect of PostgreSQL.
+        from web.cluster.marks import ClusterMarks
+        from web.cluster.shared import ClusterIndex
+
+        access = SharedAccess(cluster.shared, clock)
+        cluster.on_shared = access.wake
+        return access, IssuedAccess(ClusterIndex(cluster.shared), clock, access), ClusterMarks(cluster.shared)
+    if worker is None:
+        issued = IssuedAccess(index, clock)
+        on_repaired.append(issued.index_repaired)
+        return None, issued, None
+    data_dir = Path(worker.data_dir)
+    access = SharedAccess(AccessFile(worker.access_file, clock), clock)
+    issued = IssuedAccess(SharedIndex(index if worker.number == 1 else FileIndex(data_dir), access), clock, access)
+    if worker.number == 1:
+        on_repaired.append(issued.index_repaired)
+    is_kept = gateway.settings.has_auth
+    return access, issued, CameraMarks(data_dir, gateway.service.cameras, is_kept=is_kept, shared=access)
 
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:

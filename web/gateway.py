@@ -53,7 +53,7 @@ from signaling.factory import create_messaging
 from signaling.messaging import FailedMessaging
 from signaling.ptz import Ptz
 from signaling.request_keeper import RequestStore
-from signaling.socket_server import WORKER_END
+from signaling.socket_server import PROCESS_END
 from web.address_policy import refuse_metadata
 from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore, read_tables, write_tables
@@ -218,9 +218,11 @@ class Gateway:
             recordings=self.recordings,
             ptz=self.ptz,
         )
+        if own_name is not None:
+            name = str(worker.number) if worker is not None else own_name
+            self.webrtc.id_prefix = f"{name}{PROCESS_END}"
+            self.browser.name_process(name)
         if worker is not None and self.other_nodes is not None:
-            self.webrtc.id_prefix = f"{worker.number}{WORKER_END}"
-            self.browser.name_worker(worker.number)
             self.browser.control.other_nodes = self.other_nodes
             self.other_nodes.is_speaker = True
         self.mjpeg_frames_skipped: Counter[str] = Counter()

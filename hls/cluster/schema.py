@@ -7,7 +7,10 @@ epochs of a camera that is added again go on. ``cluster_recording``: the files t
 the object storage that are not finished, so that another node can complete those of one that is lost.
 ``cluster_role``: what one node does for all, and what it keeps for the node that does it next. ``cluster_status`` and
 ``cluster_command``: the statuses of cameras, and commands for their owners, for the node that speaks to the EMS.
-``cluster_key``: random texts that the nodes share and nobody else knows.
+``cluster_key``: random texts that the nodes share and nobody else knows. ``cluster_sign_in``: who has signed in.
+``cluster_camera_mark``: what tells a camera from an earlier one of its id. ``cluster_document``: walls and the like.
+``cluster_change``: a number that each change of these three raises, and of tokens and links, which have the tables of
+:mod:`hls.archive.access_schema`.
 
 Rules:
 
@@ -41,6 +44,7 @@ from sqlalchemy import (
 )
 
 from gateway.errors import SettingsError
+from hls.archive.access_schema import create_access_tables
 
 tables = MetaData()
 
@@ -170,6 +174,39 @@ key = Table(
     Column("value", String(64), nullable=False),
 )
 
+change = Table("cluster_change", tables, Column("number", BigInteger, nullable=False))
+
+sign_in = Table(
+    "cluster_sign_in",
+    tables,
+    # The hash of its secret.
+    Column("key", String(64), primary_key=True),
+    # The grant, as JSON.
+    Column("body", Text, nullable=False),
+    Column("id_token", Text, nullable=False),
+    # When it was used last, in seconds of the clock that who shares it agrees on.
+    Column("used_s", Float, nullable=False, index=True),
+)
+
+camera_mark = Table(
+    "cluster_camera_mark",
+    tables,
+    Column("camera_id", String(64), primary_key=True),
+    Column("mark", String(16), nullable=False),
+    Column("removed_at", DateTime(timezone=True), nullable=False),
+)
+
+document = Table(
+    "cluster_document",
+    tables,
+    Column("kind", String(32), primary_key=True),
+    Column("id", String(80), primary_key=True),
+    # Documents of a kind have the order in which they were made.
+    Column("position", Integer, nullable=False),
+    # JSON
+    Column("body", Text, nullable=False),
+)
+
 LOCK = 0x6C656467
 """Of the migration: nodes may start at the same moment (PostgreSQL, §13.3.5)."""
 
@@ -195,7 +232,20 @@ def _add_keys(connection: Connection) -> None:
     key.create(connection, checkfirst=True)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _members_and_uploads, _roles, _add_keys)
+def _add_shared(connection: Connection) -> None:
+    tables.create_all(connection, [change, sign_in, camera_mark, document])
+    if connection.scalar(select(func.count()).select_from(change)) == 0:
+        connection.execute(insert(change).values(number=0))
+    create_access_tables(connection)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (
+    _first_tables,
+    _members_and_uploads,
+    _roles,
+    _add_keys,
+    _add_shared,
+)
 """The n-th migrates version n - 1 to version n."""
 
 

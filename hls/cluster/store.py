@@ -7,8 +7,9 @@ Rules:
 2. A claim raises the epoch in the statement that takes the camera.
 3. The index is fenced in the statement that writes it: it locks the row of the owner, and only that of the present
    epoch. So no claim comes between the check and the write.
-4. A transaction that changes what the other nodes decide by tells them so on :data:`CHANNEL` (PostgreSQL, NOTIFY). A
-   renewal does not: it happens every second.
+4. A transaction that changes what the other nodes decide by tells them so on :data:`~hls.cluster.shared.CHANNEL`
+   (PostgreSQL, NOTIFY). A renewal does not: it happens every second. What else the nodes share is told by
+   :mod:`hls.cluster.shared`.
 """
 
 import contextlib
@@ -36,13 +37,10 @@ from gateway.cluster.model import EXPIRY_S, REQUEST_MAX_S, KeyName, Node, Owner,
 from gateway.config.field import split_commas
 from gateway.errors import SettingsError, StorageError, redact
 from hls.archive.database_server import DatabaseServer
-from hls.cluster import schema
+from hls.cluster import schema, shared
 from hls.cluster.changes import Change
 
 AWAY = "the database of the cluster cannot be reached at present"
-
-CHANNEL = "liveedge_cluster"
-"""Of the news (rule 4)."""
 
 FORGET_S = 3600
 """A node that has been dead for so long is removed from the table."""
@@ -150,7 +148,7 @@ class PostgresStore:
     def tell(self, connection: Connection, change: Change = Change.VIEW) -> None:
         """Rule 4. Nobody waits for statuses and commands: they are read twice a second."""
         if change is Change.VIEW:
-            connection.execute(text(f"NOTIFY {CHANNEL}"))
+            connection.execute(text(f"NOTIFY {shared.CHANNEL}"))
 
     def number(self, change: Change) -> int | None:
         """Another one after each change; ``None``: read the tables to know."""
@@ -259,9 +257,10 @@ class PostgresStore:
         connection.execute(changed.on_conflict_do_update(index_elements=[schema.camera.c.id], set_=values))
 
     def remove_camera(self, camera_id: str) -> None:
-        """Remove a camera. Its epoch and its recordings stay."""
+        """Remove a camera. Its epoch and its recordings stay. A later one of its id is told apart by another mark."""
         with self.transaction() as connection:
             connection.execute(delete(schema.camera).where(schema.camera.c.id == camera_id))
+            shared.give_mark(connection, self.insert, camera_id, text(self.now))
             connection.execute(CHANGED)
             self.tell(connection)
 

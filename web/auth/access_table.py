@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from gateway.access import Scope
+from gateway.errors import ConflictError
 from hls.archive.access_schema import access_token, signed_link
 
 
@@ -88,9 +89,16 @@ def load_links(database: AccessDatabase) -> list[IssuedLink]:
     ]
 
 
-def add_token(database: AccessDatabase, token: IssuedToken) -> None:
-    """Keep a new token."""
+def add_token(database: AccessDatabase, token: IssuedToken, count_max: int) -> None:
+    """Keep a new token. Raises ``ConflictError`` for a name that there is, and beyond ``count_max``."""
     with database.transaction(is_synced=True) as connection:
+        names = list(connection.scalars(select(access_token.c.name)))
+        if token.name in names:
+            raise ConflictError(
+                f"there is a token with the name {token.name!r} already: choose another, or revoke that"
+            )
+        if len(names) >= count_max:
+            raise ConflictError(f"there are {count_max} tokens, the limit; revoke one that is not needed")
         connection.execute(insert(access_token).values(_token_row(token)))
 
 
@@ -103,8 +111,11 @@ def remove_token(database: AccessDatabase, token_id: str) -> None:
 def note_uses(database: AccessDatabase, used_90k: Mapping[str, int]) -> None:
     """Keep when tokens were used last, by id."""
     with database.transaction() as connection:
-        for token_id, time_90k in used_90k.items():
-            connection.execute(update(access_token).where(access_token.c.id == token_id).values(last_used_90k=time_90k))
+        for token_id, time_90k in sorted(used_90k.items()):
+            table = access_token.c
+            is_later = or_(table.last_used_90k.is_(None), table.last_used_90k < time_90k)
+            used = update(access_token).where(table.id == token_id, is_later)
+            connection.execute(used.values(last_used_90k=time_90k))
 
 
 def write_links(database: AccessDatabase, links: Sequence[IssuedLink], forgotten: Collection[str] = ()) -> None:

@@ -24,7 +24,7 @@ from aiohttp import hdrs, web
 from gateway.clock import Clock
 from gateway.errors import BadRequestError, ForbiddenError, LiveedgeError, SettingsError, UnauthorizedError
 from web.auth import policy
-from web.auth.camera_marks import CameraMarks
+from web.auth.camera_marks import CameraMarks, Marks
 from web.auth.grant import ANONYMOUS, UNRESTRICTED, Grant, node_grant
 from web.auth.issued import IssuedAccess
 from web.auth.jwt import JwtVerifier
@@ -52,8 +52,8 @@ NODE_TOKEN = "Liveedge-Node"  # noqa: S105
 
 
 SIGN_IN = "Liveedge-Sign-In"
-"""The header field with the secret of a sign-in, of a request that another worker forwards. That has judged the page
-that asked, which the cookie depends on. From anybody else it is ignored."""
+"""The header field with the secret of a sign-in, of a request that another node or worker forwards. That has judged the
+page that asked, which the cookie depends on. From anybody else it is ignored."""
 
 
 class Authenticator:
@@ -61,7 +61,8 @@ class Authenticator:
 
     ``cameras`` are those that exist now. ``signing_key`` is the one that signs URLs where ``AUTH_SIGNING_KEY`` is not
     set; without it, one is made. ``issued`` are the tokens and links of the API; without it there are none.
-    ``shared`` is for workers, which share what was given: it is read with ``issued``.
+    ``shared`` is for processes that share what was given: it is read with ``issued``. ``marks``: those of cameras,
+    where they are not in the data directory of this process alone.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Authenticator:
         signing_key: str | None = None,
         issued: IssuedAccess | None = None,
         shared: SharedAccess | None = None,
+        marks: Marks | None = None,
     ) -> None:
         self._clock = clock
         self._host = settings.host
@@ -85,12 +87,7 @@ class Authenticator:
         self._used_90k: dict[str, int] = {}
         self.verify_node: Callable[[str, str, str], str] | None = None
         """Returns the name of the node that sent a token for a method and a path, or raises ``UnauthorizedError``."""
-        self._marks = CameraMarks(
-            shared.data_dir if shared is not None else settings.data_dir,
-            cameras,
-            is_kept=settings.has_auth,
-            shared=shared,
-        )
+        self._marks = marks or CameraMarks(settings.data_dir, cameras, is_kept=settings.has_auth)
         self.rate_limiter = AuthRateLimiter(clock)
         self._apply(settings)
         self.sessions = AuthSessions(self._verify, clock)
@@ -114,7 +111,7 @@ class Authenticator:
         await self._marks.update(is_kept=self.is_enabled)
 
     async def _take_over(self) -> None:
-        """Another worker ended something that is not in ``issued``."""
+        """Another process ended something that is not in ``issued``."""
         await self._marks.reload()
         if self.oidc is not None and await self.oidc.sessions.forget_ended():
             self.sessions.tokens_changed()

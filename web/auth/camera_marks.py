@@ -21,6 +21,7 @@ import logging
 import secrets
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from web.auth.shared_access import SharedAccess
 from web.private_files import locked, write_private
@@ -32,6 +33,22 @@ FILE_NAME = "camera-marks.json"
 MARK_BYTES = 6
 
 MARKS_MAX = 4096
+
+
+class Marks(Protocol):
+    """Where the marks are: :class:`CameraMarks`, or the database of a cluster (:mod:`web.cluster.marks`)."""
+
+    def of(self, camera_id: str) -> str:
+        """The mark of a camera now."""
+        ...
+
+    async def update(self, *, is_kept: bool) -> None:
+        """Cameras were added or removed, or authentication was turned on."""
+        ...
+
+    async def reload(self) -> None:
+        """Another process may have given marks."""
+        ...
 
 
 class CameraMarks:

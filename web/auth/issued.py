@@ -3,8 +3,9 @@
 The two lists are in memory, and every change is written. When the index had to be replaced by another file, all of it
 is written again.
 
-Workers share one database (:mod:`web.auth.access_index`). Each has all of both lists in memory, and reads them again
-when another one has changed them. Where a worker cannot read them at its start, it knows none until it can.
+Workers share one database (:mod:`web.auth.access_index`), and so do the nodes of a cluster (:mod:`web.cluster.shared`).
+Each has all of both lists in memory, and reads them again when another one has changed them. Where it cannot read them
+at its start, it knows none until it can. What it knows goes on working while the database is away.
 """
 
 import asyncio
@@ -12,9 +13,9 @@ import contextlib
 from collections.abc import Callable
 
 from gateway.clock import Clock
-from gateway.errors import ConflictError, LiveedgeError
+from gateway.errors import LiveedgeError
 from web.auth import access_table
-from web.auth.access_index import AccessIndex, SharedIndex
+from web.auth.access_index import AccessIndex
 from web.auth.issued_links import IssuedLinks
 from web.auth.issued_tokens import IssuedTokens
 from web.auth.shared_access import SharedAccess
@@ -26,24 +27,14 @@ FLUSH_S = 10.0
 class IssuedAccess:
     """See the module. Without an index, nothing can be issued."""
 
-    def __init__(
-        self, index: AccessIndex | None, clock: Clock, refusal: str | None = None, shared: SharedAccess | None = None
-    ) -> None:
-        if shared is not None and index is not None:
-            index = SharedIndex(index, shared)
+    def __init__(self, index: AccessIndex | None, clock: Clock, shared: SharedAccess | None = None) -> None:
         self._index = index
         self._shared = shared
-        self._refusal = refusal
         self.tokens = IssuedTokens(index, clock, self._revoked)
         self.links = IssuedLinks(index, clock, self._revoked)
         self.on_revoked: Callable[[], None] = lambda: None
         """Called when something was revoked. Set by the authenticator."""
         self._task: asyncio.Task[None] | None = None
-
-    def require_possible(self) -> None:
-        """Raise ``ConflictError`` where tokens and links can be issued and revoked nowhere in time."""
-        if self._refusal is not None:
-            raise ConflictError(self._refusal)
 
     async def start(self) -> None:
         """Read what was issued. Raises ``StorageError``."""
@@ -68,7 +59,7 @@ class IssuedAccess:
             await self._shared.close()
 
     async def refresh(self) -> bool:
-        """Take over what another worker has just changed; returns whether there was anything."""
+        """Take over what another process has just changed; returns whether there was anything."""
         if self._shared is None:
             return False
         with contextlib.suppress(LiveedgeError):
@@ -76,7 +67,7 @@ class IssuedAccess:
         return False
 
     async def reload(self) -> None:
-        """Take over what other workers have changed. Raises ``StorageError``."""
+        """Take over what others have changed. Raises ``StorageError``."""
         await self.tokens.reload()
         await self.links.reload()
 

@@ -58,7 +58,7 @@ class IssuedLinks:
             self._links = {link.id: link for link in await self._index.call(access_table.load_links)}
 
     async def reload(self) -> None:
-        """Take over what other workers have changed. What is not written yet stays. Raises ``StorageError``."""
+        """Take over what others have changed. What is not written yet stays. Raises ``StorageError``."""
         if self._index is None:
             return
         async with self._lock:

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from gateway.access import Scope
 from gateway.clock import CLOCK_RATE, Clock
-from gateway.errors import ConflictError, NotFoundError
+from gateway.errors import NotFoundError
 from web.auth import access_table
 from web.auth.access_index import AccessIndex
 from web.auth.access_table import IssuedToken
@@ -62,7 +62,7 @@ class IssuedTokens:
             self._set({token.id: token for token in await self._index.call(access_table.load_tokens)})
 
     async def reload(self) -> None:
-        """Take over what other workers have changed. Raises ``StorageError``."""
+        """Take over what others have changed. Raises ``StorageError``."""
         if self._index is None:
             return
         async with self._lock:
@@ -86,10 +86,6 @@ class IssuedTokens:
         """Make a token; returns it with its text. Raises ``ConflictError`` and ``StorageError``."""
         assert self._index is not None
         async with self._lock:
-            if any(token.name == name for token in self._tokens.values()):
-                raise ConflictError(f"there is a token with the name {name!r} already: choose another, or revoke that")
-            if len(self._tokens) >= TOKENS_MAX:
-                raise ConflictError(f"there are {TOKENS_MAX} tokens, the limit; revoke one that is not needed")
             text = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
             token = IssuedToken(
                 id=secrets.token_hex(ID_BYTES),
@@ -102,7 +98,7 @@ class IssuedTokens:
                 created_by=created_by,
                 expires_90k=expires_90k,
             )
-            await self._index.call(access_table.add_token, token)
+            await self._index.call(access_table.add_token, token, TOKENS_MAX)
             self._set({**self._tokens, token.id: token})
             return token, text
 

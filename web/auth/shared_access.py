@@ -1,93 +1,70 @@
-"""SharedAccess: what the workers of one machine tell each other about access, in a file (:mod:`web.workers`).
+"""SharedAccess: what several processes tell each other about access: the workers of a machine, or nodes of a cluster.
 
-It has the sign-ins of all workers, and a number that grows when something was given or has ended: a sign-in, a token, a
-link, a mark of a camera. Each worker looks at the number every :data:`WATCH_S`.
+Where they keep it is a port, :class:`AccessStore`: a file of the workers (:mod:`web.auth.access_file`), or
+the database of a cluster (:mod:`web.cluster.shared`). It has the sign-ins, and a number that grows when something was
+given or has ended: a sign-in, a token, a link, a mark of a camera. Each process looks at the number every
+:data:`WATCH_S`, and at once where it is told to.
 
 Rules:
 
-1. The file is made anew when the gateway starts, for its user alone. A restart ends the sign-ins, as with one process;
-   a worker that is started again finds them.
-2. It has the hash of a secret, and not the secret.
-3. Moments are those of the monotonic clock, which all processes of a machine share.
-4. A number that was missed, because the file failed, is made up for every :data:`RELOAD_S`.
+1. What a process knows goes on working while the store fails. What has ended meanwhile ends when it answers again.
+2. A number that was missed, because the store failed, is made up for every :data:`RELOAD_S`.
 """
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
-import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from gateway.access import Scope
+from sqlalchemy import Connection
+
 from gateway.clock import Clock
-from gateway.errors import LiveedgeError, UnavailableError
-from web.auth.grant import Grant
+from gateway.errors import LiveedgeError
+from hls.cluster import shared
+from web.auth import sign_in_table
+from web.auth.sign_in_table import Moment, SharedSignIn
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 WATCH_S = 0.5
-"""How long an end may be unknown to another worker. A look costs some 50 µs."""
+"""How long an end may be unknown to another process. A look costs some 100 µs, and at a database its way there."""
 
 RELOAD_S = 60.0
 
-BUSY_S = 5.0
-"""How long a statement waits for another process."""
 
-CALLS_MAX = 256
+class AccessStore(Protocol):
+    """See the module. Lives on the event loop."""
 
-TABLES = """
-CREATE TABLE change (number INTEGER NOT NULL);
-INSERT INTO change VALUES (0);
-CREATE TABLE sign_in (key TEXT PRIMARY KEY, body TEXT NOT NULL, id_token TEXT NOT NULL, used_s REAL NOT NULL);
-CREATE INDEX sign_in_used ON sign_in (used_s);
-"""
+    async def call(
+        self, function: Callable[Concatenate[Connection, Moment, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run a function in a transaction, with the moment in SQL. Raises ``UnavailableError`` if the store fails."""
+        ...
 
-
-@dataclass(frozen=True, slots=True)
-class SharedSignIn:
-    """A row. ``used_s``: when it was used last, as far as the file knows."""
-
-    grant: Grant
-    id_token: str
-    used_s: float
-
-
-def make_file(path: Path) -> None:
-    """Make an empty file, before any worker runs (rule 1). Blocking. Raises ``OSError`` and ``sqlite3.Error``."""
-    for name in ("", "-wal", "-shm"):
-        path.with_name(path.name + name).unlink(missing_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(TABLES)
+    async def close(self) -> None:
+        """Close it."""
+        ...
 
 
 class SharedAccess:
-    """See the module. Lives on the event loop. Coroutines raise ``UnavailableError`` if the file fails."""
+    """See the module. Lives on the event loop. Coroutines raise ``UnavailableError`` if the store fails."""
 
-    def __init__(self, path: Path, clock: Clock, data_dir: Path) -> None:
-        self.data_dir = data_dir
-        """The first worker's, where all keep what they share for longer than a run."""
-        self._path = path
+    def __init__(self, store: AccessStore, clock: Clock) -> None:
+        self._store = store
         self._clock = clock
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="shared-access")
-        self._connection: sqlite3.Connection | None = None
-        self._waiting = 0
-        self._is_closed = False
         self._seen: int | None = None
         self._reloaded_s = clock.monotonic()
         self._lock = asyncio.Lock()
+        self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._error: str | None = None
+        """Why changes are late; ``None`` while they are not."""
         self.on_changed: list[Callable[[], Awaitable[None]]] = []
-        """Called when another worker, or this one, has changed something."""
+        """Called when another process, or this one, has changed something."""
         self.before_look: list[Callable[[], Awaitable[None]]] = []
         """Called before each look."""
 
@@ -96,21 +73,21 @@ class SharedAccess:
         self._task = asyncio.create_task(self._run(), name="shared-access")
 
     async def close(self) -> None:
-        """Stop, and close the file."""
+        """Stop, and close the store."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
-        self._is_closed = True
-        await asyncio.to_thread(self._executor.shutdown)
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        await self._store.close()
+
+    def wake(self) -> None:
+        """There may be a change: look at once."""
+        self._woken.set()
 
     async def refresh(self) -> bool:
         """Take over what has changed; returns whether anything had."""
         async with self._lock:
-            number = await self._call(_number)
+            number = await self._store.call(_number)
             now_s = self._clock.monotonic()
             if number == self._seen and now_s - self._reloaded_s < RELOAD_S:
                 return False
@@ -121,128 +98,53 @@ class SharedAccess:
 
     async def announce(self) -> None:
         """Something was changed elsewhere, which all are to read again."""
-        await self._call(_change)
+        await self._store.call(_tell)
 
     async def add(self, key: str, sign_in: SharedSignIn, count_max: int, idle_s: float) -> None:
-        """Keep a sign-in. Those that are over are removed, and beyond ``count_max`` those that are idle longest."""
-        await self._call(_add, key, sign_in, count_max, sign_in.used_s - idle_s)
+        """See :func:`web.auth.sign_in_table.add`."""
+        await self._store.call(sign_in_table.add, key, sign_in, count_max, idle_s)
 
     async def find(self, key: str) -> SharedSignIn | None:
         """A sign-in."""
-        return await self._call(_find, key)
+        return await self._store.call(sign_in_table.find, key)
 
     async def remove(self, key: str) -> SharedSignIn | None:
-        """End a sign-in, at all workers; returns it."""
-        return await self._call(_remove, key)
+        """End a sign-in, at all processes; returns it."""
+        return await self._store.call(sign_in_table.remove, key)
 
     async def missing(self, keys: Collection[str]) -> list[str]:
         """Those that are no sign-ins."""
-        return await self._call(_missing, list(keys))
+        return await self._store.call(sign_in_table.missing, list(keys))
 
-    async def note_uses(self, used_s: Mapping[str, float]) -> None:
-        """Keep when sign-ins were used last."""
-        await self._call(_note_uses, dict(used_s))
+    async def note_uses(self, idle_s: Mapping[str, float]) -> None:
+        """Keep how long ago sign-ins were used."""
+        await self._store.call(sign_in_table.note_uses, dict(idle_s))
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(WATCH_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_S):
+                    await self._woken.wait()
+            self._woken.clear()
             try:
                 for callback in self.before_look:
                     await callback()
                 await self.refresh()
             except LiveedgeError as error:
-                log.warning("what other workers change is late: %s", error)
+                if self._error is None:
+                    log.warning("what is given or revoked elsewhere is known late: %s", error)
+                self._error = str(error)
             except Exception:
-                log.exception("what other workers change could not be read")
-
-    async def _call(self, function: Callable[..., R], *args: object) -> R:
-        if self._is_closed:
-            raise UnavailableError("the gateway is stopping", retry_after_s=5)
-        if self._waiting >= CALLS_MAX:
-            raise UnavailableError("too many requests ask for sign-ins at present", retry_after_s=2)
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._execute, function, args)
-        finally:
-            self._waiting -= 1
-
-    def _execute(self, function: Callable[..., R], args: tuple[object, ...]) -> R:
-        try:
-            if self._connection is None:
-                uri = f"{self._path.resolve().as_uri()}?mode=rw"
-                self._connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, check_same_thread=False)
-                # Rule 1: nothing in it is needed after a crash of the machine.
-                self._connection.execute("PRAGMA synchronous = OFF")
-            with self._connection:
-                return function(self._connection, *args)
-        except sqlite3.Error as error:
-            raise UnavailableError(
-                f"the file that the workers share cannot be used at present ({error})", retry_after_s=2
-            ) from None
+                log.exception("what is given or revoked elsewhere could not be read")
+            else:
+                if self._error is not None:
+                    log.info("what is given or revoked elsewhere is known again")
+                self._error = None
 
 
-def _number(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT number FROM change").fetchone()[0])
+def _number(connection: Connection, _: Moment) -> int:
+    return shared.number(connection)
 
 
-def _change(connection: sqlite3.Connection) -> None:
-    connection.execute("UPDATE change SET number = number + 1")
-
-
-def _add(connection: sqlite3.Connection, key: str, sign_in: SharedSignIn, count_max: int, idle_before_s: float) -> None:
-    connection.execute("DELETE FROM sign_in WHERE used_s < ?", (idle_before_s,))
-    row = (key, _to_json(sign_in.grant), sign_in.id_token, sign_in.used_s)
-    connection.execute("INSERT INTO sign_in VALUES (?, ?, ?, ?)", row)
-    over = connection.execute("SELECT count(*) FROM sign_in").fetchone()[0] - count_max
-    if over > 0:
-        oldest = "SELECT key FROM sign_in ORDER BY used_s LIMIT ?"
-        connection.execute(f"DELETE FROM sign_in WHERE key IN ({oldest})", (over,))  # noqa: S608
-        _change(connection)
-
-
-def _find(connection: sqlite3.Connection, key: str) -> SharedSignIn | None:
-    row = connection.execute("SELECT body, id_token, used_s FROM sign_in WHERE key = ?", (key,)).fetchone()
-    return None if row is None else SharedSignIn(_from_json(row[0]), row[1], row[2])
-
-
-def _remove(connection: sqlite3.Connection, key: str) -> SharedSignIn | None:
-    found = _find(connection, key)
-    if found is not None:
-        connection.execute("DELETE FROM sign_in WHERE key = ?", (key,))
-        _change(connection)
-    return found
-
-
-def _missing(connection: sqlite3.Connection, keys: list[str]) -> list[str]:
-    statement = "SELECT 1 FROM sign_in WHERE key = ?"
-    return [key for key in keys if connection.execute(statement, (key,)).fetchone() is None]
-
-
-def _note_uses(connection: sqlite3.Connection, used_s: dict[str, float]) -> None:
-    rows = [(moment_s, key) for key, moment_s in used_s.items()]
-    connection.executemany("UPDATE sign_in SET used_s = max(used_s, ?) WHERE key = ?", rows)
-
-
-def _to_json(grant: Grant) -> str:
-    """The grant of a person: it has no span."""
-    return json.dumps(
-        {
-            "name": grant.name,
-            "scopes": sorted(grant.scopes),
-            "cameras": None if grant.cameras is None else sorted(grant.cameras),
-            "expires_at_s": grant.expires_at_s,
-            "subject": grant.subject,
-        }
-    )
-
-
-def _from_json(text: str) -> Grant:
-    body = json.loads(text)
-    cameras = body["cameras"]
-    return Grant(
-        body["name"],
-        frozenset(Scope(scope) for scope in body["scopes"]),
-        None if cameras is None else frozenset(cameras),
-        body["expires_at_s"],
-        subject=body["subject"],
-    )
+def _tell(connection: Connection, _: Moment) -> None:
+    shared.tell(connection)

@@ -7,9 +7,9 @@ Rules:
 2. Sessions are in memory, by the hash of their secret. A restart ends them: the provider, where people are still signed
    in, lets them in again.
 3. At most :data:`SESSIONS_MAX`. A further one replaces the one that was not used for the longest time.
-4. Several workers share them (:mod:`web.auth.shared_access`): each has those in memory that it was asked for. Before it
-   takes one for idle, it asks whether another worker was asked for it. When one was used is shared every
-   :data:`SHARE_USES_S`.
+4. Several workers, or nodes of a cluster, share them (:mod:`web.auth.shared_access`): each has those in memory that it
+   was asked for, and goes on with them while what they share fails. Before it takes one for idle, it asks whether
+   another was asked for it. When one was used is shared every :data:`SHARE_USES_S`.
 """
 
 import hashlib
@@ -17,8 +17,10 @@ import secrets
 from dataclasses import dataclass
 
 from gateway.clock import CLOCK_RATE, Clock
+from gateway.errors import UnavailableError
 from web.auth.grant import Grant
-from web.auth.shared_access import SharedAccess, SharedSignIn
+from web.auth.shared_access import SharedAccess
+from web.auth.sign_in_table import SharedSignIn
 
 SESSIONS_MAX = 10_000
 
@@ -64,7 +66,7 @@ class SignInSessions:
         secret = secrets.token_urlsafe(SECRET_BYTES)
         key, now_s = _key(secret), self._clock.monotonic()
         if self._shared is not None:
-            await self._shared.add(key, SharedSignIn(grant, id_token, now_s), SESSIONS_MAX, self._idle_s)
+            await self._shared.add(key, SharedSignIn(grant, id_token), SESSIONS_MAX, self._idle_s)
         self._keep(key, SignInSession(grant, id_token, now_s))
         return secret
 
@@ -74,7 +76,7 @@ class SignInSessions:
         session = self._sessions.get(key)
         if self._shared is not None and (session is None or self._is_over(session)):
             found = await self._shared.find(key)
-            session = None if found is None else SignInSession(found.grant, found.id_token, found.used_s)
+            session = None if found is None else self._of(found)
             if session is not None and not self._is_over(session):
                 self._keep(key, session)
         if session is not None and not self._is_over(session):
@@ -98,18 +100,22 @@ class SignInSessions:
             return self._sessions.pop(key, None)
         found = await self._shared.remove(key)
         self._sessions.pop(key, None)
-        return None if found is None else SignInSession(found.grant, found.id_token, found.used_s)
+        return None if found is None else self._of(found)
 
     async def share_uses(self) -> None:
-        """Tell the other workers which sessions were used here (rule 4). Raises ``UnavailableError``."""
+        """Tell the others which sessions were used here (rule 4). Raises ``UnavailableError``."""
         now_s = self._clock.monotonic()
         if self._shared is None or not self._used_s or now_s - self._shared_at_s < SHARE_USES_S:
             return
         used_s, self._used_s, self._shared_at_s = self._used_s, {}, now_s
-        await self._shared.note_uses(used_s)
+        try:
+            await self._shared.note_uses({key: now_s - at_s for key, at_s in used_s.items()})
+        except UnavailableError:
+            self._used_s = {key: used_s[key] for key in used_s if key in self._sessions} | self._used_s
+            raise
 
     async def forget_ended(self) -> bool:
-        """Forget the sessions that were ended at another worker; returns whether there are any."""
+        """Forget the sessions that were ended elsewhere; returns whether there are any."""
         if self._shared is None or not self._sessions:
             return False
         ended = await self._shared.missing(self._sessions)
@@ -117,6 +123,9 @@ class SignInSessions:
             self._sessions.pop(key, None)
             self._used_s.pop(key, None)
         return bool(ended)
+
+    def _of(self, shared: SharedSignIn) -> SignInSession:
+        return SignInSession(shared.grant, shared.id_token, self._clock.monotonic() - shared.idle_s)
 
     def _keep(self, key: str, session: SignInSession) -> None:
         if key not in self._sessions and len(self._sessions) >= SESSIONS_MAX:

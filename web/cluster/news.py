@@ -15,7 +15,7 @@ from collections.abc import Callable
 from sqlalchemy.engine import make_url
 
 from hls.archive.database_server import DatabaseServer
-from hls.cluster.store import CHANNEL
+from hls.cluster.shared import CHANNEL
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +26,13 @@ DRIVER = "psycopg"
 
 
 class ClusterNews:
-    """See the module. Lives on the event loop. ``on_news`` is called for each piece, and once after each connection."""
+    """See the module. Lives on the event loop.
 
-    def __init__(self, url: str, on_news: Callable[[], None]) -> None:
+    ``on_news`` is called for each piece, with what it is about (a payload of :mod:`hls.cluster.shared`; ``""`` for what
+    the nodes decide by), and with ``None``, for all of it, after each connection.
+    """
+
+    def __init__(self, url: str, on_news: Callable[[str | None], None]) -> None:
         self._url = make_url(url)
         self._on_news = on_news
         self._task: asyncio.Task[None] | None = None
@@ -64,6 +68,6 @@ class ClusterNews:
         options = DatabaseServer.options(self._url)["connect_args"]
         async with await psycopg.AsyncConnection.connect(place, autocommit=True, **options) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
-            self._on_news()
-            async for _ in connection.notifies():
-                self._on_news()
+            self._on_news(None)
+            async for news in connection.notifies():
+                self._on_news(news.payload)

@@ -6,13 +6,17 @@ Rules:
    one answers, and says so.
 2. Recordings are answered by the node that has them (:mod:`web.cluster.archive_routing`).
 3. WebRTC viewers are sent to the owner, if the settings say so (:mod:`web.cluster.redirects`).
-4. Everything else is answered by the node that is asked.
+4. Ids of viewers by WebRTC, and of sessions of Engine.IO, begin with the name of the node that gave them. That node
+   answers the requests for them.
+5. Everything else is answered by the node that is asked.
 """
 
 from collections.abc import Awaitable
 
 from aiohttp import web
 
+from gateway.cluster.model import Node
+from signaling.socket_server import PROCESS_END
 from web.cluster.archive_routing import ArchiveRouting, Handler
 from web.cluster.forwarding import Forwarding
 from web.cluster.redirects import Redirects
@@ -20,6 +24,15 @@ from web.cluster.service import Cluster
 
 OF_OWNER = frozenset({"/whip/{camera}", "/whip/{camera}/{publisher}", "/talk/{camera}", "/talk/{camera}/{talker}"})
 """Routes of which the state is at the camera's owner alone."""
+
+OF_VIEWER = frozenset(
+    {
+        "/whep/{camera}/{viewer}",
+        "/api/cameras/{camera}/viewers/{viewer}",
+        "/api/cameras/{camera}/viewers/{viewer}/clock",
+    }
+)
+"""Rule 4."""
 
 
 class Routing:
@@ -44,6 +57,10 @@ class Routing:
             return None
         if resource.canonical in OF_OWNER:
             return self._at_owner(request)
+        if resource.canonical in OF_VIEWER:
+            return self._of_viewer(request)
+        if resource.canonical == "/socket.io/":
+            return self._of_session(request)
         if self._redirects is not None and self._redirects.applies(request, resource.canonical):
             return self._redirects.answer(request, handler)
         return self._archive.answer(request, resource.canonical, handler)
@@ -54,3 +71,24 @@ class Routing:
             return None
         owner = self.forwarding.node(self._cluster.coordinator.view.owner(camera_id).node_id)
         return self.forwarding.forward(request, owner) if owner is not None else None
+
+    def _of_viewer(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
+        node = self._giver(request.match_info["viewer"])
+        return self.forwarding.forward(request, node) if node is not None else None
+
+    def _of_session(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
+        node = self._giver(request.query.get("sid", ""))
+        if node is None:
+            return None
+        if "Upgrade" in request.headers:
+            return self.forwarding.forward_web_socket(request, node)
+        return self.forwarding.forward(request, node)
+
+    def _giver(self, given: str) -> Node | None:
+        """The other node that gave something its id (rule 4); ``None``: this one, or none is known."""
+        name, end, _ = given.rpartition(PROCESS_END)
+        return self.forwarding.named(self._name_in_id(name)) if end else None
+
+    def _name_in_id(self, name: str) -> str:
+        """The name of the node whose ids begin so."""
+        return name

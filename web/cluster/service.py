@@ -3,8 +3,8 @@
 Rules:
 
 1. The gateway never waits for the database here: what is captured and recorded goes on while it is away.
-2. Requests to the database run in three threads (:mod:`web.cluster.database_thread`): renewals of the lease wait for
-   nothing else, and claims not for the index. A request that has waited too long is not made any more.
+2. Requests to the database run in threads of their own (:mod:`web.cluster.database_thread`): renewals of the lease
+   wait for nothing else, and claims not for the index. A request that has waited too long is not made any more.
 3. A node captures what it owns, and what is handed over to it. No viewer makes it capture another camera.
 4. An unexpected exception is logged at once, told as a problem, and ends none of the tasks (:mod:`web.cluster.faults`).
 """
@@ -24,6 +24,7 @@ from gateway.cluster.coordinator import Coordinator
 from gateway.cluster.model import REQUEST_MAX_S, Node, View
 from gateway.cluster.store import ask
 from gateway.errors import LiveedgeError, SettingsError, StorageError
+from hls.cluster.shared import SHARED
 from web.cluster.database_thread import DatabaseThread
 from web.cluster.faults import Faults
 from web.cluster.namesakes import Namesakes
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from hls.cluster.store import PostgresStore
     from hls.cluster.uploads import AbsentNode
     from web.cluster.news import ClusterNews
+    from web.cluster.shared import ClusterShared
 
     NewStore = Callable[[], PostgresStore]
 
@@ -82,6 +84,10 @@ class Cluster:
         self._thread = DatabaseThread(new_store(), "cluster")
         self._lease_thread = DatabaseThread(new_store(), "cluster-lease")
         self._claim_thread = DatabaseThread(new_store(), "cluster-claims")
+        self.shared = _shared(settings)
+        """What all nodes know besides cameras; ``None`` where the nodes are workers, which share files."""
+        self.on_shared: Callable[[], None] = lambda: None
+        """Called when another node may have changed that."""
         self._news = _news(settings, self._on_news)
         self.store = self._thread.store
         """For :meth:`call`."""
@@ -249,7 +255,8 @@ class Cluster:
 
     @property
     def _threads(self) -> tuple[DatabaseThread, ...]:
-        return self._thread, self._lease_thread, self._claim_thread
+        shared = (self.shared.thread,) if self.shared is not None else ()
+        return self._thread, self._lease_thread, self._claim_thread, *shared
 
     # --- the coordinator
 
@@ -266,9 +273,12 @@ class Cluster:
                 async with asyncio.timeout(self.coordinator.wait_s):
                     await self._wake.wait()
 
-    def _on_news(self) -> None:
-        self.coordinator.news()
-        self._wake.set()
+    def _on_news(self, about: str | None) -> None:
+        if about != SHARED:
+            self.coordinator.news()
+            self._wake.set()
+        if about in (SHARED, None):
+            self.on_shared()
 
     def _step(self) -> list[Action]:
         try:
@@ -405,7 +415,16 @@ def _in_postgres(settings: ClusterSettings) -> "NewStore":
     return lambda: PostgresStore(url)
 
 
-def _news(settings: ClusterSettings, on_news: Callable[[], None]) -> "ClusterNews | None":
+def _shared(settings: ClusterSettings) -> "ClusterShared | None":
+    if settings.cluster_url is None:
+        return None
+    # Here, as the dialect in _in_postgres.
+    from web.cluster.shared import ClusterShared
+
+    return ClusterShared(_in_postgres(settings)())
+
+
+def _news(settings: ClusterSettings, on_news: Callable[[str | None], None]) -> "ClusterNews | None":
     if settings.cluster_url is None:
         return None
     # Here, as the dialect in _in_postgres.

@@ -20,10 +20,9 @@ from aiohttp import hdrs, web
 
 from gateway.cluster.model import Node
 from gateway.errors import NodeAwayError
-from signaling.socket_server import WORKER_END
 from web.cluster.archive_routing import ArchiveRouting, Handler
 from web.cluster.forwarding import Forwarding, fields_of, return_fields
-from web.cluster.routing import Routing
+from web.cluster.routing import OF_VIEWER, Routing
 from web.cluster.service import Cluster
 from web.workers.event_stream import MergedStream
 from web.workers.merge import MERGED, Workers, merged
@@ -44,15 +43,6 @@ OF_CAMERA = frozenset(
 
 OF_LIVE_CAMERA = frozenset({"/mjpeg/{camera}", "/snapshot/{camera}.jpg"})
 """The same, unless they are asked for a moment of a recording."""
-
-OF_VIEWER = frozenset(
-    {
-        "/whep/{camera}/{viewer}",
-        "/api/cameras/{camera}/viewers/{viewer}",
-        "/api/cameras/{camera}/viewers/{viewer}/clock",
-    }
-)
-"""Rule 3."""
 
 OF_ANY = frozenset(
     {
@@ -107,9 +97,9 @@ class WorkersRouting(Routing):
         path = resource.canonical
         is_read = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
         if path == "/socket.io/":
-            return self._socket(request)
+            return self._of_session(request)
         if path in OF_VIEWER:
-            return self._at(request, request.match_info["viewer"])
+            return self._of_viewer(request)
         if path == "/whep/{camera}" and request.method == hdrs.METH_POST:
             return self._whep(request)
         if path in MERGED and is_read:
@@ -155,23 +145,9 @@ class WorkersRouting(Routing):
         is_full = self._viewers(request.match_info["camera"]) >= SPREAD_VIEWERS
         return None if is_full else self._of_owner(request)
 
-    def _at(self, request: web.Request, name: str) -> Awaitable[web.StreamResponse] | None:
-        """The answer of the worker that gave something its id (rule 3)."""
-        number, end, _ = name.partition(WORKER_END)
-        if not end or not number.isdecimal() or number == str(self._worker.number):
-            return None
-        return self._to(request, self.forwarding.named(node_name(int(number[:3]))))
-
-    def _socket(self, request: web.Request) -> Awaitable[web.StreamResponse] | None:
-        number, end, _ = request.query.get("sid", "").partition(WORKER_END)
-        if not end or not number.isdecimal() or number == str(self._worker.number):
-            return None
-        node = self.forwarding.named(node_name(int(number[:3])))
-        if node is None:
-            return None
-        if "Upgrade" in request.headers:
-            return self.forwarding.forward_web_socket(request, node)
-        return self.forwarding.forward(request, node)
+    def _name_in_id(self, name: str) -> str:
+        """Rule 3."""
+        return node_name(int(name[:3])) if name.isdecimal() else name
 
     async def _by_body(self, request: web.Request) -> web.StreamResponse:
         """What is made for a camera is made where that is captured."""

@@ -29,7 +29,7 @@ from gateway.tcp_server import listening_sockets
 from hls.archive.data_dir import lock_data_dir, unlock_data_dir
 from hls.cluster.sqlite_store import SqliteStore
 from hls.evidence.signing import FILE_NAME, load_key
-from web.auth.shared_access import make_file
+from web.auth.access_file import make_file
 from web.auth.signing_key import kept_key
 from web.descriptors import raise_limit
 from web.private_files import write_private

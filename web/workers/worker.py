@@ -74,7 +74,7 @@ class Worker:
 
     @property
     def access_file(self) -> Path:
-        """What all workers know of access (:mod:`web.auth.shared_access`)."""
+        """What all workers know of access (:mod:`web.auth.access_file`)."""
         return Path(self.data_dir) / FOLDER / ACCESS_FILE
 
     @property

@@ -8,11 +8,12 @@ from gateway.access import Scope
 from gateway.errors import ConflictError, LiveedgeError, StorageError
 from hls.archive.index import SegmentIndex
 from tests.support.manual_clock import OffsetClock
-from web.auth.access_index import FileIndex
+from web.auth.access_file import AccessFile, make_file
+from web.auth.access_index import FileIndex, SharedIndex
 from web.auth.access_table import IssuedLink, load_tokens
 from web.auth.issued import IssuedAccess
 from web.auth.roles import Role
-from web.auth.shared_access import SharedAccess, make_file
+from web.auth.shared_access import SharedAccess
 
 VIEW = frozenset({Scope.VIEW})
 
@@ -20,16 +21,16 @@ VIEW = frozenset({Scope.VIEW})
 async def test_what_one_worker_gives_or_revokes_the_other_takes_over(tmp_path: Path) -> None:
     clock = OffsetClock()
     make_file(tmp_path / "access.sqlite3")
-    shared = [SharedAccess(tmp_path / "access.sqlite3", clock, tmp_path) for _ in range(2)]
+    shared = [SharedAccess(AccessFile(tmp_path / "access.sqlite3", clock), clock) for _ in range(2)]
     index = SegmentIndex(tmp_path)
     with pytest.raises(StorageError):
         await FileIndex(tmp_path).call(load_tokens)
     assert not (tmp_path / "index.sqlite3").exists(), "the first worker makes it"
-    second = IssuedAccess(FileIndex(tmp_path), clock, shared=shared[1])
+    second = IssuedAccess(SharedIndex(FileIndex(tmp_path), shared[1]), clock, shared[1])
     await second.start()
     assert second.tokens.tokens == []
     await index.open()
-    first = IssuedAccess(index, clock, shared=shared[0])
+    first = IssuedAccess(SharedIndex(index, shared[0]), clock, shared[0])
     await first.start()
     revoked: list[str] = []
     first.on_revoked = lambda: revoked.append("first")

@@ -9,9 +9,10 @@ import pytest
 from gateway.access import Scope
 from gateway.errors import UnavailableError
 from tests.support.manual_clock import OffsetClock
+from web.auth.access_file import AccessFile, make_file
 from web.auth.camera_marks import CameraMarks
 from web.auth.grant import Grant
-from web.auth.shared_access import SharedAccess, make_file
+from web.auth.shared_access import SharedAccess
 from web.auth.sign_in_sessions import SHARE_USES_S, SignInSessions
 
 OLGA = Grant("user 'olga'", frozenset({Scope.VIEW, Scope.PTZ}), frozenset({"door"}), 4e9, subject="1")
@@ -21,7 +22,7 @@ OLGA = Grant("user 'olga'", frozenset({Scope.VIEW, Scope.PTZ}), frozenset({"door
 async def workers(folder: Path, clock: OffsetClock) -> AsyncIterator[list[SharedAccess]]:
     """Two, which look only when they are told to."""
     make_file(folder / "access.sqlite3")
-    both = [SharedAccess(folder / "access.sqlite3", clock, folder) for _ in range(2)]
+    both = [SharedAccess(AccessFile(folder / "access.sqlite3", clock), clock) for _ in range(2)]
     try:
         yield both
     finally:
@@ -102,7 +103,7 @@ async def test_a_change_that_cannot_be_taken_over_is_tried_again(tmp_path: Path)
             await shared[0].refresh()
         assert await shared[0].refresh()
         (tmp_path / "access.sqlite3").write_bytes(b"no database at all, and long enough to be taken for one" * 100)
-        broken = SharedAccess(tmp_path / "access.sqlite3", clock, tmp_path)
+        broken = SharedAccess(AccessFile(tmp_path / "access.sqlite3", clock), clock)
         with pytest.raises(UnavailableError):
             await broken.find("key")
         await broken.close()
