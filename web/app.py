@@ -109,6 +109,7 @@ def _access(gateway: Gateway, clock: Clock) -> tuple[SharedAccess | None, Issued
 
         access = SharedAccess(cluster.shared, clock)
         cluster.on_shared = access.wake
+        access.on_changed.append(gateway.walls.refresh)
         return access, IssuedAccess(ClusterIndex(cluster.shared), clock, access), ClusterMarks(cluster.shared)
     if worker is None:
         issued = IssuedAccess(index, clock)

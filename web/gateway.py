@@ -59,6 +59,7 @@ from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore, read_tables, write_tables
 from web.cluster.archive import ClusterArchive
 from web.cluster.archive_routing import ArchiveRouting
+from web.cluster.documents import ClusterDocuments, DocumentKind
 from web.cluster.export_parts import NodeExports
 from web.cluster.forwarding import Forwarding
 from web.cluster.messaging import in_cluster, request_store
@@ -250,7 +251,9 @@ class Gateway:
             forward=self.forward,
         )
         self.changes = CameraChanges(self.camera_store, self._parts)
-        self.walls = WallStore(settings.data_dir)
+        shared = self.cluster.shared if self.cluster is not None else None
+        walls = ClusterDocuments(shared, DocumentKind.WALL) if shared is not None else None
+        self.walls = WallStore(settings.data_dir, walls)
         self.problem_sources.append(self.walls.problems)
 
     @property

@@ -5,14 +5,16 @@ Rules:
 1. Walls are in ``DATA_DIR/walls.json``, which is replaced atomically, and is on disk before a change is confirmed.
 2. A wall is no reason not to show video: a file that cannot be read is reported, and left as it is. Until it is
    repaired or moved away there are no walls, and none can be saved.
-3. At most :data:`WALLS_MAX` walls, of :data:`TILES_MAX` tiles each.
-4. A camera that is gone stays in its walls: it may come back. Who shows a wall leaves it out.
+3. In a cluster, walls are in its database, and each node has in memory what it has read. While the database is away,
+   these are shown, and none can be saved.
+4. At most :data:`WALLS_MAX` walls, of :data:`TILES_MAX` tiles each.
+5. A camera that is gone stays in its walls: it may come back. Who shows a wall leaves it out.
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -20,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gateway.camera_settings import CAMERA_ID
 from gateway.errors import ConflictError, NotFoundError, UnavailableError
+from web.cluster.documents import ClusterDocuments
 from web.private_files import write_private
 
 log = logging.getLogger(__name__)
@@ -64,14 +67,18 @@ class WallSettings(BaseModel):
 
 
 class WallStore:
-    """See the module. Reads the file when it is made: blocking."""
+    """See the module. Reads the walls when it is made: blocking. ``shared``: those of a cluster, and not of a file."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, shared: ClusterDocuments | None = None) -> None:
+        self._shared = shared
         self.path = data_dir / FILE_NAME
         self._lock = asyncio.Lock()
         self.error: str | None = None
         """Why the file cannot be used; rule 2."""
         self._walls: dict[str, WallSettings] = {}
+        if shared is not None:
+            self._walls = _parse(shared.now())
+            return
         try:
             self._walls = _read(self.path)
         except OSError as error:
@@ -84,21 +91,38 @@ class WallStore:
         """All walls by their id, in the order in which they were made."""
         return dict(self._walls)
 
+    async def refresh(self) -> None:
+        """Read what other nodes have changed; nothing of a file. Raises ``UnavailableError``."""
+        if self._shared is not None:
+            async with self._lock:
+                self._walls = _parse(await self._shared.read())
+
     async def put(self, wall_id: str, wall: WallSettings) -> bool:
         """Save a wall; whether it is new. Raises ``ConflictError`` and ``UnavailableError``."""
         async with self._lock:
+            if self._shared is not None:
+                is_new = await self._shared.put(wall_id, wall.model_dump_json(), _require_room)
+                self._walls = {**self._walls, wall_id: wall}
+                return is_new
             is_new = wall_id not in self._walls
-            if is_new and len(self._walls) >= WALLS_MAX:
-                raise ConflictError(f"there are {WALLS_MAX} walls, the limit; DELETE removes one")
+            if is_new:
+                _require_room(self._walls)
             await self._save({**self._walls, wall_id: wall})
             return is_new
 
     async def remove(self, wall_id: str) -> None:
         """Remove a wall. Raises ``NotFoundError`` and ``UnavailableError``."""
         async with self._lock:
-            if wall_id not in self._walls:
+            is_there = wall_id in self._walls
+            if self._shared is not None:
+                is_there = await self._shared.remove([wall_id])
+            if not is_there:
                 raise NotFoundError(f"there is no wall {wall_id[:64]!r}; GET /api/walls lists all")
-            await self._save({key: wall for key, wall in self._walls.items() if key != wall_id})
+            others = {key: wall for key, wall in self._walls.items() if key != wall_id}
+            if self._shared is not None:
+                self._walls = others
+            else:
+                await self._save(others)
 
     def problems(self) -> Iterator[tuple[str, str, None, str]]:
         """For :mod:`web.observability.health`."""
@@ -121,6 +145,22 @@ class WallStore:
                 f"the wall was not saved, because DATA_DIR cannot be written ({error.strerror})", retry_after_s=30
             ) from None
         self._walls = walls
+
+
+def _require_room(walls: Sized) -> None:
+    if len(walls) >= WALLS_MAX:
+        raise ConflictError(f"there are {WALLS_MAX} walls, the limit; DELETE removes one")
+
+
+def _parse(documents: Mapping[str, str]) -> dict[str, WallSettings]:
+    """One that a newer liveedge wrote, and this one cannot read, is left out."""
+    walls = {}
+    for wall_id, body in documents.items():
+        try:
+            walls[wall_id] = WallSettings.model_validate_json(body)
+        except ValidationError as error:
+            log.warning("the wall %s of the cluster is not shown: %s", wall_id, error)
+    return walls
 
 
 def _read(path: Path) -> dict[str, WallSettings]:

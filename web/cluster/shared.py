@@ -34,13 +34,18 @@ AGAIN_S = 1.0
 
 CALLS_MAX = 256
 
+MOMENT: Moment = literal_column("CAST(extract(epoch FROM clock_timestamp()) AS double precision)", Float)
+
 
 class ClusterShared:
-    """See the module. An :class:`~web.auth.shared_access.AccessStore`. Lives on the event loop, except :meth:`now`."""
+    """See the module. An :class:`~web.auth.shared_access.AccessStore`. Lives on the event loop, except :meth:`now`.
 
-    def __init__(self, store: "PostgresStore") -> None:
+    ``moment``: another clock than the database's, in tests.
+    """
+
+    def __init__(self, store: "PostgresStore", moment: Moment = MOMENT) -> None:
         self.thread = DatabaseThread(store, "cluster-shared")
-        self._moment: Moment = literal_column(f"CAST(extract(epoch FROM {store.now}) AS double precision)", Float)
+        self._moment = moment
         self._calls = 0
         self._error: str | None = None
         """Why the database does not answer."""

@@ -10,6 +10,7 @@ from sqlalchemy import Column, Float, MetaData, Table, create_engine, insert, se
 
 from gateway.cluster.model import EXPIRY_S, Node
 from gateway.errors import SettingsError, StorageError
+from hls.archive.access_schema import access_tables
 from hls.cluster import schema
 from hls.cluster.sqlite_store import SqliteStore
 from hls.cluster.store import PostgresStore, RecordedFile
@@ -68,6 +69,7 @@ def postgres_store(postgres_url: str) -> Iterator[SteppedStore]:
     made.close()
     with engine.begin() as connection:
         schema.tables.drop_all(connection)
+        access_tables.drop_all(connection)
         clock.drop(connection)
     engine.dispose()
 

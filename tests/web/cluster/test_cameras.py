@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from gateway.errors import ConflictError, NotFoundError
+from hls.archive.access_schema import access_tables
 from hls.cluster import schema
 from web.camera_store import CameraStore
 from web.cluster.service import Cluster
@@ -26,6 +27,7 @@ def stores(postgres_url: str) -> Iterator[tuple[CameraStore, CameraStore]]:
     engine = create_engine(postgres_url)
     with engine.begin() as connection:
         schema.tables.drop_all(connection)
+        access_tables.drop_all(connection)
     engine.dispose()
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, create_engine, text
 from gateway.cluster.actions import Claim
 from gateway.cluster.model import Node
 from gateway.cluster.placement import ranked
+from hls.archive.access_schema import access_tables
 from hls.cluster import schema
 from hls.cluster.store import PostgresStore
 from tests.gateway.rtsp_server.test_server import TCP, Line, Open
@@ -35,6 +36,7 @@ def engine(postgres_url: str) -> Iterator[Engine]:
     yield made
     with made.begin() as connection:
         schema.tables.drop_all(connection)
+        access_tables.drop_all(connection)
     made.dispose()
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import create_engine
 
 from gateway.clock import CLOCK_RATE
 from gateway.cluster.model import Node
+from hls.archive.access_schema import access_tables
 from hls.archive.index import SegmentIndex
 from hls.archive.segment import Segment, SegmentState, segment_name
 from hls.cluster import schema
@@ -29,6 +30,7 @@ def database_url(postgres_url: str) -> Iterator[str]:
     engine = create_engine(postgres_url)
     with engine.begin() as connection:
         schema.tables.drop_all(connection)
+        access_tables.drop_all(connection)
     engine.dispose()
 
 

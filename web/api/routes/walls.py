@@ -1,9 +1,11 @@
 """``/api/walls``: list, save and remove walls."""
 
+import contextlib
+
 from aiohttp import web
 
 from gateway.camera_settings import CAMERA_ID
-from gateway.errors import BadRequestError
+from gateway.errors import BadRequestError, UnavailableError
 from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.parameters import read_model
@@ -20,6 +22,8 @@ routes = web.RouteTableDef()
 async def list_walls(request: web.Request) -> web.Response:
     """List the saved walls."""
     walls: list[Wall] = []
+    with contextlib.suppress(UnavailableError):  # those that are known are listed
+        await request.app[GATEWAY].walls.refresh()
     for wall_id, wall in request.app[GATEWAY].walls.walls.items():
         tiles = [tile for tile in wall.tiles if may_view(request, tile.camera_id)]
         if tiles:
