@@ -111,7 +111,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "webhooks": {"settings", "gateway", "address_policy", "api", "checked_resolver", "observability"},
         "push": {
             *("settings", "gateway", "address_policy", "api", "auth", "checked_resolver", "observability"),
-            *("private_files", "webhooks"),
+            *("private_files", "webhooks", "cluster"),
         },
         "onvif": {"settings", "gateway", "address_policy", "checked_resolver", "private_files"},
         "api": {"gateway", "cluster", "address_policy", "auth", "observability", "onvif", "recordings", "wall_store"},

@@ -84,7 +84,7 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: Worker |
     app[SHARED_ANSWERS] = shared = SharedAnswers()
     app[ONVIF] = onvif = Onvif(gateway)
     app[WEBHOOKS] = webhooks = Webhooks(gateway)
-    app[PUSH] = push = Push(gateway, authenticator)
+    app[PUSH] = push = Push(gateway, authenticator, access)
     app[MQTT] = mqtt = Mqtt(gateway)
     app[METRICS] = Metrics(gateway, authenticator, http_metrics, webhooks, push, mqtt, onvif)
     gateway.browser.attach(app, authenticator.authenticate_socket)

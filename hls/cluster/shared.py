@@ -11,7 +11,7 @@ All functions run in a transaction. Workers use the number and the sign-ins in a
 """
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, TextClause, delete, func, insert, select, text, update
@@ -49,13 +49,14 @@ def tell(connection: Connection) -> None:
 # --- marks of cameras
 
 
-def give_mark(connection: Connection, insert_: Callable[..., Any], camera_id: str, now: TextClause) -> None:
-    """A camera is removed. ``insert_``: that of the dialect."""
+def give_marks(connection: Connection, insert_: Callable[..., Any], removed: Iterable[str], now: TextClause) -> None:
+    """Cameras are removed. ``insert_``: that of the dialect."""
     tell(connection)
     table = schema.camera_mark.c
-    values = {"mark": secrets.token_urlsafe(MARK_BYTES), "removed_at": now}
-    written = insert_(schema.camera_mark).values(camera_id=camera_id, **values)
-    connection.execute(written.on_conflict_do_update(index_elements=["camera_id"], set_=values))
+    for camera_id in sorted(removed):
+        values = {"mark": secrets.token_urlsafe(MARK_BYTES), "removed_at": now}
+        written = insert_(schema.camera_mark).values(camera_id=camera_id, **values)
+        connection.execute(written.on_conflict_do_update(index_elements=["camera_id"], set_=values))
     newest = select(table.camera_id).order_by(table.removed_at.desc()).limit(MARKS_MAX)
     if (connection.scalar(select(func.count()).select_from(schema.camera_mark)) or 0) > MARKS_MAX:
         connection.execute(delete(schema.camera_mark).where(table.camera_id.not_in(newest)))
@@ -87,6 +88,17 @@ def put_document(connection: Connection, kind: str, document_id: str, body: str,
     position = (connection.scalar(select(func.max(table.position)).where(table.kind == kind)) or 0) + 1
     connection.execute(insert(schema.document).values(kind=kind, id=document_id, position=position, body=body))
     return True
+
+
+def keep_document(connection: Connection, kind: str, document_id: str, body: str) -> str:
+    """Keep a document, unless there is one of this id; the one that is there then."""
+    tell(connection)
+    table = schema.document.c
+    query = select(table.body).where(table.kind == kind, table.id == document_id)
+    found: str | None = connection.scalar(query)
+    if found is None:
+        connection.execute(insert(schema.document).values(kind=kind, id=document_id, position=0, body=body))
+    return body if found is None else found
 
 
 def remove_documents(connection: Connection, kind: str, ids: Collection[str]) -> bool:

@@ -237,6 +237,7 @@ class PostgresStore:
                 self._write_camera(connection, camera_id, sites if isinstance(sites, list) else [], table)
             if removed:
                 connection.execute(delete(schema.camera).where(schema.camera.c.id.in_(removed)))
+                shared.give_marks(connection, self.insert, removed, text(self.now))
             if changed or removed:
                 connection.execute(CHANGED)
                 self.tell(connection)
@@ -260,8 +261,8 @@ class PostgresStore:
         """Remove a camera. Its epoch and its recordings stay. A later one of its id is told apart by another mark."""
         with self.transaction() as connection:
             connection.execute(delete(schema.camera).where(schema.camera.c.id == camera_id))
-            shared.give_mark(connection, self.insert, camera_id, text(self.now))
             connection.execute(CHANGED)
+            shared.give_marks(connection, self.insert, [camera_id], text(self.now))
             self.tell(connection)
 
     # --- names

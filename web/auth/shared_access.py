@@ -68,6 +68,11 @@ class SharedAccess:
         self.before_look: list[Callable[[], Awaitable[None]]] = []
         """Called before each look."""
 
+    @property
+    def is_read(self) -> bool:
+        """Whether what is shared was read once."""
+        return self._seen is not None
+
     def start(self) -> None:
         """Begin to look for changes."""
         self._task = asyncio.create_task(self._run(), name="shared-access")

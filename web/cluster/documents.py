@@ -23,6 +23,7 @@ class DocumentKind(StrEnum):
 
     WALL = "wall"
     PUSH = "push"
+    PUSH_KEY = "push-key"
 
 
 class ClusterDocuments:
@@ -44,6 +45,12 @@ class ClusterDocuments:
         """Keep a document; whether it is new. ``check`` raises what refuses a new one; in another thread."""
         return await self._shared.call(
             lambda connection, _: shared.put_document(connection, self._kind, document_id, body, check)
+        )
+
+    async def keep(self, document_id: str, body: str) -> str:
+        """Keep a document, unless there is one of this id; the one that is there then."""
+        return await self._shared.call(
+            lambda connection, _: shared.keep_document(connection, self._kind, document_id, body)
         )
 
     async def remove(self, ids: Collection[str]) -> bool:

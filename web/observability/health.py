@@ -16,6 +16,9 @@ from web.gateway import Gateway
 CAMERA_DOWN = "camera_down"
 """The code of the problem of a camera that should send video and does not."""
 
+NODE_AWAY = "cluster_node_away"
+"""The code of the problem that each node of a cluster has while another one is away."""
+
 LAG_MAX_S = 5.0
 """A disk that spins up takes as long. Packets are lost from about 20 s on."""
 
@@ -87,7 +90,7 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
         for node in gateway.cluster.absent:
             if not node.has_left:
                 why = "it ended without leaving the cluster, and other nodes capture its cameras"
-                yield ("cluster", "cluster_node_away", None, f"the node {node.name} is away: {why}")
+                yield ("cluster", NODE_AWAY, None, f"the node {node.name} is away: {why}")
     yield from _archive(gateway)
     for find in gateway.problem_sources:
         yield from find()

@@ -8,6 +8,7 @@ Rules:
    notify all others.
 4. A subscription ends when its push service says so, when its token ends (:mod:`web.push.access`), or when somebody
    removes it.
+5. In a cluster, subscriptions and key are those of all nodes (:mod:`web.push.shared`).
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from web.api.push_models import NewPushSubscription, PushSubscription
 from web.api.webhook_messages import Message
 from web.auth.authenticator import Authenticator
 from web.auth.grant import Grant
+from web.auth.shared_access import SharedAccess
 from web.gateway import Gateway
 from web.observability.health import Finding
 from web.push.access import current_grant, holder_of, may_get
@@ -32,6 +34,7 @@ from web.push.client import PushClient, check_endpoint
 from web.push.delivery import QUEUE_MAX, REASONS, PushDelivery
 from web.push.encryption import ReceiverKeys
 from web.push.notification import notification, trial, wants
+from web.push.shared import SharedPush
 from web.push.store import PushStore, Subscription
 from web.push.vapid import FILE_NAME, VapidKey
 from web.settings import Settings
@@ -53,11 +56,16 @@ FAILURES_MIN = 3
 class Push:
     """See the module. Lives on the event loop."""
 
-    def __init__(self, gateway: Gateway, authenticator: Authenticator) -> None:
+    def __init__(self, gateway: Gateway, authenticator: Authenticator, shared: SharedAccess | None = None) -> None:
+        self._shared = shared
+        self._cluster = SharedPush.of(gateway.cluster)
+        if shared is not None and self._cluster is not None:
+            shared.on_changed.append(self.refresh)
         self._gateway = gateway
         self._authenticator = authenticator
         self._settings = gateway.settings
-        self.store = PushStore(gateway.settings.data_dir)
+        subscriptions = self._cluster.subscriptions if self._cluster is not None else None
+        self.store = PushStore(gateway.settings.data_dir, subscriptions)
         self.deliveries: dict[str, PushDelivery] = {}
         """By the id of the subscription."""
         self.ended = Counter[str]()
@@ -67,17 +75,28 @@ class Push:
         self._outbox: Outbox | None = None
         self._sources: Sources | None = None
         self._applying = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
         self._key_lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_started = False
         gateway.problem_sources.append(self.problems)
         gateway.on_reload.append(self.reload)
 
     async def start(self) -> None:
         """Begin to report, after the gateway has started."""
+        self._is_started = True
         await self._apply()
+
+    async def refresh(self) -> None:
+        """Take over what other nodes have changed. Raises ``UnavailableError``."""
+        async with self._refreshing:
+            changed = await self.store.refresh()
+            if changed and self._is_started:
+                await self._apply(changed)
 
     async def close(self) -> None:
         """Stop. What waits is delivered after the next start."""
+        self._is_started = False
         if self._tasks:
             await asyncio.wait(self._tasks)
         if self._sources is not None:
@@ -118,6 +137,7 @@ class Push:
             site=site,
             created_90k=now_90k,
             confirmed_90k=now_90k,
+            node=self._cluster.node if self._cluster is not None else None,
         )
         before = self.store.subscriptions.get(subscription.id)
         if before is not None:
@@ -227,7 +247,7 @@ class Push:
         ended = [
             each.id
             for each in self.store.subscriptions.values()
-            if current_grant(each, self._authenticator, now_90k) is None
+            if current_grant(each, self._authenticator, now_90k) is None and self._may_end(each, now_90k)
         ]
         if ended:
             log.info("notifications: %d subscription(s) end with their tokens", len(ended))
@@ -235,6 +255,11 @@ class Push:
                 await self.store.remove(*ended)
             except UnavailableError as error:
                 log.warning("notifications: %s", error)
+
+    def _may_end(self, subscription: Subscription, now_90k: int) -> bool:
+        if self._shared is not None and not self._shared.is_read:
+            return False  # its token may be there
+        return self._cluster is None or self._cluster.may_end(subscription, now_90k)
 
     def _on_gone(self, subscription_id: str) -> None:
         log.info("notifications: the push service has ended a subscription, and it is removed")
@@ -257,6 +282,8 @@ class Push:
         return message.type == "camera.down" or was_down
 
     def _emit(self, message_id: str, message: Message) -> None:
+        if self._cluster is not None and not self._cluster.is_told_here(message):
+            return
         if not self._is_news(message):
             return
         now_90k = self._gateway.clock.wall_90k()
@@ -274,6 +301,8 @@ class Push:
     async def _key(self) -> VapidKey:
         """Raises ``UnavailableError``."""
         async with self._key_lock:
+            if self._vapid is None and self._cluster is not None:
+                self._vapid = await self._cluster.key()
             if self._vapid is None:
                 try:
                     self._vapid = await asyncio.to_thread(VapidKey.kept, self._settings.data_dir)

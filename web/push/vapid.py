@@ -19,12 +19,19 @@ FILE_NAME = "push.key"
 
 FILE_MAX_BYTES = 4096
 
+
 EXPIRES_S = 12 * 3600
 """RFC 8292 §2: at most 24 hours."""
 
 
+def new_key() -> bytes:
+    """A private key in PEM format."""
+    key = ec.generate_private_key(CURVE)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
 class VapidKey:
-    """See the module."""
+    """See the module. In a cluster, all nodes have the one that is in its database."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
@@ -41,9 +48,13 @@ class VapidKey:
         try:
             data = read_private(path, FILE_MAX_BYTES)
         except FileNotFoundError:
-            key = ec.generate_private_key(CURVE)
-            write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-            return cls(key)
+            data = new_key()
+            write_private(path, data)
+        return cls.read(data)
+
+    @classmethod
+    def read(cls, data: bytes) -> "VapidKey":
+        """A key in PEM format. Raises ``ValueError``."""
         try:
             found = load_pem_private_key(data, None)
         except (ValueError, TypeError):

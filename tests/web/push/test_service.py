@@ -13,11 +13,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from gateway.errors import BadRequestError
-from tests.support.auth_gateway import bearer
+from tests.support.auth_gateway import ADMIN_TOKEN, bearer
 from tests.support.eventually import eventually
 from tests.support.push_service import PushService, push_service
 from tests.support.resolver import Resolver
 from tests.support.serving import GatewayServer
+from tests.support.shared_access import drop_tables
 from web.app import create_app
 from web.gateway import GATEWAY
 from web.push import delivery
@@ -86,6 +87,46 @@ async def metrics(client: Any) -> dict[str, float]:
     text = await (await client.get("/metrics")).text()
     lines = [line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("liveedge_push_")]
     return {name: float(value) for name, value in lines}
+
+
+@pytest.mark.integration
+async def test_the_nodes_of_a_cluster_notify_a_browser_of_everything_once(
+    tmp_path: Path, service: PushService, postgres_url: str
+) -> None:
+    def node(name: str) -> Settings:
+        values = {"cluster_url": postgres_url, "node_name": name, "cameras": {}, "auth_token": ADMIN_TOKEN}
+        return settings_of(tmp_path / name, service, **values)
+
+    admin = bearer(ADMIN_TOKEN)
+    with contextlib.ExitStack() as stack:
+        stack.callback(drop_tables, postgres_url)
+        async with gateway_with(node("a")) as a, gateway_with(node("b")) as b:
+            camera = {"camera_id": "door", **CAMERAS["door"]}
+            assert (await a.post("/api/cameras", json=camera, headers=admin)).status == 201
+            await eventually(lambda: "door" in b.app[GATEWAY].service.cameras, "both have the camera")
+            keys = [(await (await each.get("/api/push", headers=admin)).json())["public_key"] for each in (a, b)]
+            assert keys[0] == keys[1]
+            made = await (await a.post("/api/tokens", json={"name": "guard", "role": "viewer"}, headers=admin)).json()
+            guard = bearer(made["token"])
+            desk = await subscribe(a, service, "desk", headers=guard)
+            assert (await b.post(f"{URL}/{desk['subscription_id']}/test", headers=guard)).status == 200
+            for number, each in enumerate((a, b)):
+                await happen(each, f"at-{number}", headers=admin)
+            await eventually(lambda: len(service.of("desk")) >= 3, "the desk hears of all nodes")
+            phone = await subscribe(b, service, "phone", headers=admin)
+            assert (await a.delete(f"/api/tokens/{made['id']}", headers=admin)).status == 204
+
+            async def is_gone() -> bool:
+                listed = [(await (await each.get(URL, headers=admin)).json())["subscriptions"] for each in (a, b)]
+                return [[one["name"] for one in some] for some in listed] == [["phone"], ["phone"]]
+
+            await happen(a, "ends-it", headers=admin)
+            await eventually(is_gone, "the subscription ends with its token, at both nodes")
+            await eventually(lambda: service.of("phone"), "the other is notified by a node where it was not made")
+            assert (await a.delete(f"{URL}/{phone['subscription_id']}", headers=admin)).status == 204
+            assert (await (await b.get(URL, headers=admin)).json())["subscriptions"] == []
+            bodies = sorted(each.data["body"] for each in service.of("desk"))
+            assert bodies == ["Event: at-0", "Event: at-1", "Notifications arrive on this device."]
 
 
 async def test_a_browser_is_notified_of_what_it_has_chosen(tmp_path: Path, service: PushService) -> None:

@@ -1,10 +1,12 @@
 """``/api/push``: browsers that are notified (Web Push)."""
 
+import contextlib
 from typing import get_args
 
 from aiohttp import hdrs, web
 
 from gateway.access import Scope
+from gateway.errors import UnavailableError
 from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.parameters import read_model
@@ -17,7 +19,7 @@ from web.api.push_models import (
     PushTest,
 )
 from web.auth.requests import grant_of
-from web.push.service import PUSH
+from web.push.service import PUSH, Push
 from web.webhooks.client import Verdict
 
 routes = web.RouteTableDef()
@@ -37,7 +39,7 @@ async def push_info(request: web.Request) -> web.Response:
 @describe("notifications", {200: PushSubscriptionList})
 async def list_push_subscriptions(request: web.Request) -> web.Response:
     """List the browsers that are notified: those that subscribed with the same credential; for an admin all."""
-    push = request.app[PUSH]
+    push = await _newest(request)
     found = [push.status(each) for each in push.of(grant_of(request))]
     return json_answer(PushSubscriptionList(subscriptions=found))
 
@@ -67,7 +69,7 @@ async def subscribe(request: web.Request) -> web.Response:
 @describe("notifications", {204: None}, errors=(404, 503))
 async def unsubscribe(request: web.Request) -> web.Response:
     """Notify a browser no more."""
-    push = request.app[PUSH]
+    push = await _newest(request)
     await push.remove(push.find(grant_of(request), request.match_info["subscription"]).id)
     return web.Response(status=204)
 
@@ -76,6 +78,14 @@ async def unsubscribe(request: web.Request) -> web.Response:
 @describe("notifications", {200: PushTest}, errors=(404, 503))
 async def test_push(request: web.Request) -> web.Response:
     """Send a test to a browser, and say how its push service answered."""
-    push = request.app[PUSH]
+    push = await _newest(request)
     outcome = await push.send_test(push.find(grant_of(request), request.match_info["subscription"]))
     return json_answer(PushTest(delivered=outcome.verdict is Verdict.DELIVERED, message=outcome.why))
+
+
+async def _newest(request: web.Request) -> Push:
+    """With what other nodes of a cluster have just changed, if that can be read."""
+    push = request.app[PUSH]
+    with contextlib.suppress(UnavailableError):
+        await push.refresh()
+    return push
