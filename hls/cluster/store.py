@@ -8,8 +8,8 @@ Rules:
 3. The index is fenced in the statement that writes it: it locks the row of the owner, and only that of the present
    epoch. So no claim comes between the check and the write.
 4. A transaction that changes what the other nodes decide by tells them so on :data:`~hls.cluster.shared.CHANNEL`
-   (PostgreSQL, NOTIFY). A renewal does not: it happens every second. What else the nodes share is told by
-   :mod:`hls.cluster.shared`.
+   (PostgreSQL, NOTIFY). A renewal does not: it happens every second. For what else the nodes
+   share, :mod:`hls.cluster.shared` does the same.
 """
 
 import contextlib
@@ -258,7 +258,7 @@ class PostgresStore:
         connection.execute(changed.on_conflict_do_update(index_elements=[schema.camera.c.id], set_=values))
 
     def remove_camera(self, camera_id: str) -> None:
-        """Remove a camera. Its epoch and its recordings stay. A later one of its id is told apart by another mark."""
+        """Remove a camera. Its epoch and its recordings stay. A later one of its id has another mark."""
         with self.transaction() as connection:
             connection.execute(delete(schema.camera).where(schema.camera.c.id == camera_id))
             connection.execute(CHANGED)

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. Everything is told once. Each node notifies of what it captures and finds itself: of events where they are made, of a
-   camera where it is captured, and of a node that is away by the first of the others.
+1. Each notification comes once. Each node notifies of what it captures and finds itself: of events where they are made,
+   of a camera where it is captured. Of a node that is away, the first of the others notifies.
 2. A node that does not know the token of a subscription notifies nobody by it. It ends one that was made at another
    node only after :data:`~web.push.access.CONFIRM_S`: the settings of that one may have the token.
 """
