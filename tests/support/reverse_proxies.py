@@ -66,7 +66,8 @@ class Proxy:
         """A client that resolves the name to this machine, and trusts only this certificate."""
         context = ssl.create_default_context(cafile=self.authority)
         connector = aiohttp.TCPConnector(ssl=context, resolver=_Here())
-        return aiohttp.ClientSession(self.url, connector=connector)
+        # Sign-in goes to a provider at an address of this machine, which has cookies too.
+        return aiohttp.ClientSession(self.url, connector=connector, cookie_jar=aiohttp.CookieJar(unsafe=True))
 
     def curl(self, url: str, *options: str) -> str:
         """The output of curl, which speaks HTTP/2. ``url`` may be a path below :attr:`url`."""

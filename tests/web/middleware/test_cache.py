@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
+from tests.support.oidc import OidcServer, through_the_forms
 from tests.support.reverse_proxies import NAME, NginxCache
 
 pytestmark = pytest.mark.integration
@@ -56,7 +57,7 @@ def bearer(token: str) -> dict[str, str]:
 async def text_of(session: aiohttp.ClientSession, path: str, headers: dict[str, str] | None = None) -> str:
     async with session.get(path, headers=headers) as reply:
         assert reply.status == 200, (path, await reply.text())
-        return await reply.text()
+        return await reply.text(errors="replace")
 
 
 async def play(
@@ -134,6 +135,30 @@ async def test_a_token_that_is_taken_back_ends_within_seconds(cache: NginxCache,
                 return reply.status == 401
 
         await eventually(is_refused, "the token is refused")
+
+
+async def test_a_sign_in_opens_the_cache_for_its_own_browser_alone(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("gateway", "cache")]
+    for folder in folders:
+        folder.mkdir()
+    (folders[0] / "liveedge.toml").write_text(TOKENS)
+    async with OidcServer() as provider:
+        oidc = {name.upper(): value for name, value in provider.settings.items()}
+        with (
+            GatewayProcess(folders[0], TRUSTED_PROXIES="127.0.0.1", ALLOWED_HOSTS=NAME, **oidc) as gateway,
+            NginxCache(folders[1], gateway.url.removeprefix("http://"), CACHE) as cache,
+        ):
+            await provider.accept(f"{cache.url}/")
+            async with cache.session() as olga, cache.session() as nobody:
+                callback = await through_the_forms(olga, f"{cache.url}/auth/login", "olga")
+                async with olga.get(callback, allow_redirects=False) as answer:
+                    assert answer.status == 303
+                playlist = await text_of(olga, "/hls/demo/live.m3u8")
+                part = [each for segment in m3u8.loads(playlist).segments for each in segment.parts][-1].uri
+                for path in ("/hls/demo/live.m3u8", f"/hls/demo/{part}"):
+                    await text_of(olga, path)
+                    async with nobody.get(path) as reply:
+                        assert reply.status == 401, path
 
 
 def keys(folder: Path) -> str:
