@@ -21,7 +21,8 @@ WATCH = """async (start) => {
   const player = document.querySelector("live-edge-player");
   window.seen = [];
   await player.seek(start);
-  setInterval(() => seen.push((player.captureTime - start) / 1000), 50);
+  const isRecorded = () => player.captureTime !== null && player.captureTime < start + 60_000; // not live any more
+  setInterval(() => isRecorded() && seen.push((player.captureTime - start) / 1000), 50);
 }"""
 
 SCRIPTS = ("hls.js/dist/hls.min.js", "shaka-player/dist/shaka-player.compiled.js", "video.js/dist/video.min.js")

@@ -1,7 +1,7 @@
 // <live-edge-player>: one camera at its live edge, for any page. Its reference is docs/player.md.
 
 import { ControlButtons } from "./control-buttons.ts";
-import { clockOf } from "./core/clock-sync.ts";
+import { gatewayNow } from "./core/clock-sync.ts";
 import { translate } from "./core/i18n.ts";
 import { recordedRendition } from "./core/rendition.ts";
 import { type Statistics, StatsTracker } from "./core/stats.ts";
@@ -187,14 +187,20 @@ export class LiveEdgePlayer extends PlayerAttributes {
     return this.stats.latest;
   }
 
-  /** The element that shows the video. */
+  /** The element that shows the video, or will show it with its first frame. */
   get surface(): HTMLVideoElement | HTMLCanvasElement | null {
     return this.recording?.surface ?? this.live?.transport?.surface ?? null;
   }
 
   /** Capture time of the frame on the screen, ms since the Unix epoch on the gateway's clock; null if unknown. */
   get captureTime(): number | null {
-    return this.recording ? this.recording.captureTime : (this.live?.captureTime ?? null);
+    if (this.recordingControl.isShown) return this.recording?.captureTime ?? null;
+    return this.live?.captureTime ?? null;
+  }
+
+  /** Where playback is, or was sent by `seek()`: `captureTime` follows with the first frame from there. */
+  get playbackTime(): number | null {
+    return this.recording ? this.recording.position : this.captureTime;
   }
 
   /** Whether the video was paused, live or recorded. */
@@ -250,7 +256,9 @@ export class LiveEdgePlayer extends PlayerAttributes {
 
   /** The frame on the screen as an image file. */
   async snapshot(type = "image/jpeg"): Promise<Blob | null> {
-    return this.surface && toBlob(this.surface, type);
+    // The live picture stays until the first one of a recording.
+    const surface = this.recordingControl.isShown ? this.surface : (this.live?.transport?.surface ?? null);
+    return surface && toBlob(surface, type);
   }
 
   // --- lifecycle
@@ -327,7 +335,7 @@ export class LiveEdgePlayer extends PlayerAttributes {
 
   /** The gateway's clock, ms. */
   private get now(): number {
-    return Date.now() + (clockOf(this.api).offset ?? 0);
+    return gatewayNow(this.api);
   }
 
   /** Start or stop live playback. */

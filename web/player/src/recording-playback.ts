@@ -8,10 +8,12 @@
 // 4. The stream that is pinned, or that fitted live, is played, and the other one where that was not recorded, or is gone
 //    by its age.
 // 5. Above four times the speed, keyframes alone are played.
-// 6. While a window is loading, a seek only changes the requested time. Scrubbing over a year loads one window at a time.
+// 6. What cannot be loaded is loaded again after RETRY_MS. Only an answer of the gateway says that nothing was recorded.
+// 7. While a window is loading, a seek only changes the requested time. Scrubbing over a year loads one window at a time.
 
-import type { Api } from "./core/api.ts";
-import { type Language, translate } from "./core/i18n.ts";
+import { type Api, ApiError } from "./core/api.ts";
+import { gatewayNow } from "./core/clock-sync.ts";
+import { type Language, type MessageKey, translate } from "./core/i18n.ts";
 import type { Rendition } from "./core/rendition.ts";
 import { keyframeInterval } from "./core/shared-clock.ts";
 import type { StatusText } from "./core/status-text.ts";
@@ -27,6 +29,9 @@ const BUFFER_S = 20;
 const UNWRITTEN_MS = 8000;
 /** Playback that ends this close to now is at the live edge. */
 const LIVE_EDGE_MS = 3 * UNWRITTEN_MS;
+const RETRY_MS = 3000;
+/** Rounding of positions, s. */
+const ROUNDED_S = 0.002;
 
 export interface RecordingEvents {
   changed(): void;
@@ -45,6 +50,11 @@ export class RecordingPlayback {
   private requested: number | null = null;
   /** The requested time for which nothing was recorded, ms. */
   private notRecorded: number | null = null;
+  /** Rule 6: why it cannot be loaded. */
+  private failure: MessageKey | null = null;
+  private retryTimer = 0;
+  /** Capture time of the frame on the screen; null without one. */
+  private shown: number | null = null;
   private isLoading = false;
   private bytes = 0;
   /** Rule 5: the seconds between two keyframes; null for all frames. */
@@ -64,6 +74,8 @@ export class RecordingPlayback {
     this.stepper = new FrameStepper(this.surface, signal);
     watchFrames(this.surface, signal, (_, metadata) => {
       this.requested = null;
+      this.failure = null;
+      this.shown = this.timeAt(metadata?.mediaTime ?? this.surface.currentTime);
       if (metadata) this.stepper.presented(metadata);
       if (!this.surface.classList.contains("shown")) events.firstFrame(this.surface);
       events.changed();
@@ -71,15 +83,14 @@ export class RecordingPlayback {
     this.surface.addEventListener("ended", () => this.continueAfterEnd(), { signal });
   }
 
-  /** Capture time of the frame on the screen, ms since the Unix epoch. */
+  /** Capture time of the frame on the screen, ms since the Unix epoch; null without one. */
   get captureTime(): number | null {
-    if (this.requested !== null) return this.requested;
-    const time = this.hls?.playingDate?.getTime() ?? null;
-    if (time === null || this.keyframesEvery === null) return time;
-    // A keyframe stays until the next one.
-    const position = this.surface.currentTime;
-    const shown = this.fragments.find(({ start, duration }) => position >= start && position < start + duration);
-    return shown?.programDateTime ?? time;
+    return this.shown;
+  }
+
+  /** Where playback is, or was sent by a seek, ms since the Unix epoch. */
+  get position(): number | null {
+    return this.requested ?? this.timeAt(this.surface.currentTime) ?? this.shown;
   }
 
   set playbackRate(rate: number) {
@@ -87,7 +98,7 @@ export class RecordingPlayback {
     this.surface.defaultPlaybackRate = this.surface.playbackRate = rate;
     const keyframesEvery = keyframeInterval(rate);
     if (keyframesEvery === this.keyframesEvery) return;
-    const time = this.captureTime;
+    const time = this.position;
     this.keyframesEvery = keyframesEvery;
     if (time === null) return;
     this.beginsPaused = this.surface.paused;
@@ -97,10 +108,13 @@ export class RecordingPlayback {
   }
 
   play(): void {
+    this.beginsPaused = false;
     void play(this.surface);
   }
 
   pause(): void {
+    // What is loading would play.
+    if (this.isLoading) this.beginsPaused = true;
     this.surface.pause();
   }
 
@@ -111,6 +125,7 @@ export class RecordingPlayback {
   seek(time: number): void {
     this.requested = time;
     this.notRecorded = null;
+    this.failure = null;
     if (this.isLoading) return;
     const position = this.positionOf(time);
     if (position !== null) this.surface.currentTime = position;
@@ -125,6 +140,7 @@ export class RecordingPlayback {
 
   stop(): void {
     this.stopping.abort();
+    clearTimeout(this.retryTimer);
     this.hls?.destroy();
     this.hls = null;
     this.surface.remove();
@@ -134,6 +150,7 @@ export class RecordingPlayback {
     const { captureTime, notRecorded } = this;
     const label = translate(language, this.surface.paused ? "paused" : "recorded");
     const detail = captureTime === null ? "" : new Date(captureTime).toLocaleTimeString(language, { hourCycle: "h23" });
+    if (this.failure !== null) return { status: "error", label, detail, notice: translate(language, this.failure) };
     if (notRecorded === null) return { status: "recording", label, detail, notice: "" };
     const time = new Date(notRecorded).toLocaleString(language, { hourCycle: "h23" });
     return { status: "off", label, detail, notice: translate(language, "notRecorded", { time }) };
@@ -141,7 +158,10 @@ export class RecordingPlayback {
 
   /** Load the window around a time. */
   private load(time: number): void {
+    clearTimeout(this.retryTimer);
     this.hls?.destroy();
+    // The video is empty until the first frame of the new window.
+    this.shown = null;
     this.isLoading = true;
     this.stepper.reset();
     const start = time - BEFORE_MS;
@@ -150,7 +170,7 @@ export class RecordingPlayback {
     const query = new URLSearchParams({
       start: new Date(start).toISOString(),
       // Without an end, the playlist would continue into live and be reloaded again and again.
-      end: new Date(end > Date.now() - UNWRITTEN_MS ? Date.now() : end).toISOString(),
+      end: new Date(end > this.now - UNWRITTEN_MS ? this.now : end).toISOString(),
       prefer: this.rendition(),
     });
     if (this.keyframesEvery !== null) query.set("interval", String(this.keyframesEvery));
@@ -171,7 +191,8 @@ export class RecordingPlayback {
       if (!fatal) return;
       this.isLoading = false;
       if (response?.code === 404) void this.skipGap(this.requested ?? time);
-      else if (response?.code === undefined || response.code < 500) this.setNotRecorded(time);
+      else if (response?.code === 400) this.setNotRecorded(this.requested ?? time);
+      else this.fail(response?.code);
     });
     hls.on(Hls.Events.FRAG_LOADED, (_, { frag }) => {
       this.bytes += frag.stats.loaded;
@@ -204,26 +225,43 @@ export class RecordingPlayback {
   /** Nothing was recorded from a time to the end of its window: seek to the next recording. */
   private async skipGap(time: number): Promise<void> {
     this.isLoading = true;
-    const next = await this.nextRecording(time);
+    let next: number | null = null;
+    let error: unknown = null;
+    try {
+      next = await this.nextRecording(time);
+    } catch (thrown) {
+      error = thrown;
+    }
     this.isLoading = false;
     if (this.stopping.signal.aborted) return;
+    if (error !== null) return this.fail(error instanceof ApiError ? error.status : undefined);
     // There may have been another seek meanwhile.
     if (this.requested !== null && this.requested !== time) this.seek(this.requested);
     else if (next !== null && next > time) this.seek(next);
     else this.setNotRecorded(time);
   }
 
-  /** Start of the first recording at or after a time, ms; null if there is none, or if it is not known. */
+  /** Start of the first recording at or after a time, ms; null if there is none. Throws as `Api.fetch` does. */
   private async nextRecording(time: number): Promise<number | null> {
     const query = new URLSearchParams({ start: new Date(time).toISOString(), limit: "1" });
-    try {
-      const { segments } = await this.api.json<SegmentPage>(`/api/cameras/${this.camera}/segments?${query}`, {
-        signal: this.stopping.signal,
-      });
-      return segments[0] ? Date.parse(segments[0].start) : null;
-    } catch {
-      return null;
+    const { segments } = await this.api.json<SegmentPage>(`/api/cameras/${this.camera}/segments?${query}`, {
+      signal: this.stopping.signal,
+    });
+    return segments[0] ? Date.parse(segments[0].start) : null;
+  }
+
+  /** Rule 6. `status` is that of the answer, if there was one. */
+  private fail(status: number | undefined): void {
+    const isRefused = status === 401 || status === 403;
+    this.failure = status === 401 ? "signIn" : status === 403 ? "forbidden" : "recordingFailed";
+    this.requested ??= this.position;
+    clearTimeout(this.retryTimer);
+    if (!isRefused) {
+      this.retryTimer = window.setTimeout(() => {
+        if (this.requested !== null && !this.isLoading) this.load(this.requested);
+      }, RETRY_MS);
     }
+    this.events.changed();
   }
 
   private setNotRecorded(time: number): void {
@@ -233,9 +271,23 @@ export class RecordingPlayback {
 
   /** At the end of the window: go live, or load the next window. */
   private continueAfterEnd(): void {
-    const end = this.captureTime ?? this.window?.end ?? Date.now();
-    if (end > Date.now() - LIVE_EDGE_MS) this.events.reachedLiveEdge();
+    const end = this.position ?? this.window?.end ?? this.now;
+    if (end > this.now - LIVE_EDGE_MS) this.events.reachedLiveEdge();
     else this.seek(end + 100);
+  }
+
+  /** The gateway's clock, ms. */
+  private get now(): number {
+    return gatewayNow(this.api);
+  }
+
+  /** The time of a position in the video. A keyframe of keyframes alone stays until the next one. */
+  private timeAt(position: number): number | null {
+    let found: Fragment | undefined;
+    for (const fragment of this.fragments) if (fragment.start <= position + ROUNDED_S) found = fragment;
+    if (!found || found.programDateTime === null) return null;
+    if (this.keyframesEvery !== null) return found.programDateTime;
+    return found.programDateTime + Math.max(0, position - found.start) * 1000;
   }
 
   /** Position of a time in the video, or of the next recording in the window; null outside the window. */

@@ -9,10 +9,21 @@ const FIRST_INTERVAL_MS = 300;
 const INTERVAL_MS = 30_000;
 
 const clocks = new Map<string, ServerClock>();
+/** Add this to `Date.now()` to get a gateway's time, ms. */
+const wallOffsets = new Map<string, number>();
 
 /** Local time with the resolution of performance.now(), ms since the Unix epoch. It does not step. */
 export function localNow(): number {
   return performance.timeOrigin + performance.now();
+}
+
+/**
+ * The time of a gateway, ms since the Unix epoch: that of this machine until it is known. After a suspend it is right at once,
+ * which `localNow()` is not everywhere.
+ */
+export function gatewayNow(api: Api): number {
+  clockOf(api);
+  return Date.now() + (wallOffsets.get(api.base) ?? 0);
 }
 
 /** The clock of a gateway. It is kept in sync from the first call on. */
@@ -39,5 +50,7 @@ export async function sampleClock(api: Api, timeoutMs: number): Promise<void> {
   const response = await api.fetch("/api/time", { signal: AbortSignal.timeout(timeoutMs) });
   const received = localNow();
   const { time } = (await response.json()) as ServerTime;
-  clockOf(api).add({ sent, received, server: Date.parse(time) });
+  const clock = clockOf(api);
+  clock.add({ sent, received, server: Date.parse(time) });
+  if (clock.offset !== null) wallOffsets.set(api.base, clock.offset + localNow() - Date.now());
 }

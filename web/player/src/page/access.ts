@@ -326,7 +326,7 @@ function replaceRows(list: HTMLElement, rows: HTMLElement[]): void {
 function endOf(expires: string | null): string {
   if (expires === null) return t("endsNever");
   const ms = Date.parse(expires);
-  return t(ms > Date.now() ? "endsAt" : "ended", { time: dateTime(ms) });
+  return t(ms > store.now ? "endsAt" : "ended", { time: dateTime(ms) });
 }
 
 function cameraName(id: string): string {

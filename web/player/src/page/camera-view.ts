@@ -53,7 +53,7 @@ export class CameraView {
   private readonly heading = h("h2", {});
   private readonly picker = new MomentPicker({
     cameras: () => [this.id],
-    at: () => this.player.captureTime ?? Date.now(),
+    at: () => this.player.playbackTime ?? store.now,
     seek: (time) => this.seekAndShow(time),
     showDay: (time) => this.timeline.setView(dayOf(time)),
   });
@@ -83,7 +83,7 @@ export class CameraView {
       this.plots.add((event as CustomEvent<Statistics>).detail, !this.isLive),
     );
     const pictures = new RecordedPictures([id]);
-    const now = Date.now();
+    const { now } = store;
     this.timeline = new Timeline(id, { from: now - 0.95 * HOUR_MS, to: now + 0.05 * HOUR_MS }, pictures, {
       seek: (time) => this.seek(time),
       seekToLiveEdge: () => this.seekToLiveEdge(),
@@ -199,14 +199,14 @@ export class CameraView {
   }
 
   private async copyLink(): Promise<void> {
-    setText(this.message, await copyLink(cameraHash(this.id, this.isLive ? null : this.player.captureTime)));
+    setText(this.message, await copyLink(cameraHash(this.id, this.isLive ? null : this.player.playbackTime)));
   }
 
   /** Play from where activity begins next, or before. */
   private async jump(direction: "next" | "previous"): Promise<void> {
     setText(this.message, "");
     try {
-      const from = this.isLive ? Date.now() : (this.player.captureTime ?? Date.now());
+      const from = this.isLive ? store.now : (this.player.playbackTime ?? store.now);
       const start = await findActivity(this.id, from, direction, this.closing.signal);
       if (start !== null) this.seekToEvent({ start });
       else setText(this.message, t(direction === "next" ? "noNextActivity" : "noPreviousActivity"));
@@ -219,7 +219,7 @@ export class CameraView {
     setText(this.message, "");
     this.controls.resetRate();
     this.player.seekToLiveEdge();
-    this.timeline.setView(reveal(this.timeline.view, Date.now()));
+    this.timeline.setView(reveal(this.timeline.view, store.now));
     this.updatePlayhead();
   }
 
@@ -233,8 +233,8 @@ export class CameraView {
   private updatePlayhead(): void {
     const { isLive, player } = this;
     const time = player.captureTime;
-    const now = Date.now();
-    this.timeline.setPlayhead(isLive ? now : time, now, isLive);
+    const { now } = store;
+    this.timeline.setPlayhead(isLive ? now : player.playbackTime, now, isLive);
     const { from, to } = this.timeline.view;
     this.picker.setLabel(day((from + to) / 2));
     const isAtLiveEdge = player.state.status === "live";

@@ -8,6 +8,7 @@ import { t as exportsWord } from "./exports-i18n.ts";
 import { duration } from "./format.ts";
 import { t } from "./i18n.ts";
 import { iconButton } from "./icon-button.ts";
+import { store } from "./store.ts";
 import type { Timeline } from "./timeline.ts";
 
 /** What is exported where nothing is selected: the last minutes in the view. */
@@ -68,7 +69,7 @@ export class ClipControls {
 
   private export(): void {
     const { view, selection } = this.timeline;
-    const end = Math.min(view.to, Date.now());
+    const end = Math.min(view.to, store.now);
     location.hash = exportsHash(
       this.camera,
       selection.from ?? Math.max(view.from, end - EXPORT_MS),

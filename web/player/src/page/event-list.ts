@@ -33,7 +33,7 @@ export async function eventsIn(
 }
 
 /** When an event was: "14:03:20", "14:03:20 – 14:05:00", or with "goes on". With its day, unless that is today. */
-export function whenOf(mark: EventMark, now = Date.now()): string {
+export function whenOf(mark: EventMark, now = store.now): string {
   const { start, end } = mark;
   const at = (time: number) => `${dayOf(time).from === dayOf(now).from ? "" : `${shortDay(time)} `}${clock(time)}`;
   if (isMoment(mark)) return at(start);
@@ -80,7 +80,7 @@ export class EventList {
   private draw(): void {
     const visible = this.marks.slice(0, this.shown);
     this.more.hidden = this.marks.length <= this.shown;
-    const lastRows = JSON.stringify([visible, dayOf(Date.now()).from, store.hasScope("archive")]);
+    const lastRows = JSON.stringify([visible, dayOf(store.now).from, store.hasScope("archive")]);
     if (lastRows === this.lastRows) return;
     this.lastRows = lastRows;
     const focused = document.activeElement?.getAttribute("data-key");

@@ -43,7 +43,7 @@ export class ExportsView {
   constructor(query: URLSearchParams) {
     const camera = query.get("camera");
     if (camera !== null) this.chosen.add(camera);
-    const to = Number(query.get("to")) * 1000 || Date.now();
+    const to = Number(query.get("to")) * 1000 || store.now;
     this.to.value = local(to);
     this.from.value = local(Number(query.get("from")) * 1000 || to - DEFAULT_MS);
     this.element = this.build();

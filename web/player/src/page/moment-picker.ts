@@ -154,7 +154,7 @@ class MomentDialog {
     const month = day.slice(0, 7);
     const noon = new Date(`${day}T12:00:00`);
     setText(this.title, noon.toLocaleDateString(language, { year: "numeric", month: "long" }));
-    const today = isoDay(Date.now());
+    const today = isoDay(store.now);
     const weeks = weeksOf(day, this.firstDay);
     this.body.replaceChildren(
       ...weeks.map((week) => h("tr", {}, ...week.map((each) => this.cell(each, month, today)))),

@@ -42,7 +42,7 @@ export class PlaybackTile {
   }
 
   position(clock: ClockState): PlayerPosition | null {
-    return this.followed?.position(clock, Date.now()) ?? null;
+    return this.followed?.position(clock, store.now) ?? null;
   }
 
   /** Show the recording at the time of a clock. To be called many times a second. */
@@ -55,7 +55,7 @@ export class PlaybackTile {
       void this.load();
       return;
     }
-    this.followed.follow(clock, Date.now());
+    this.followed.follow(clock, store.now);
     const { captureTime, hasBegun, status } = this.followed;
     // The live picture stays until there is another one, and so does the last one of the recording during a seek.
     this.player.hidden = hasBegun;

@@ -70,7 +70,7 @@ export class PlaybackView {
   ) {
     this.tiles = ids.map((id) => new PlaybackTile(id));
     this.pictures = new RecordedPictures(ids);
-    const now = Date.now();
+    const { now } = store;
     const view = { from: now - 0.95 * HOUR_MS, to: now + 0.05 * HOUR_MS };
     this.timeline = new Timeline(t("camerasTogether", { count: ids.length }), view, this.pictures, {
       seek: (at) => this.seek(at),
@@ -158,7 +158,7 @@ export class PlaybackView {
 
   /** The time that is shown. */
   private get now(): number {
-    return this.clock?.time(performance.now()) ?? Date.now();
+    return this.clock?.time(performance.now()) ?? store.now;
   }
 
   private follow(): void {
@@ -168,7 +168,7 @@ export class PlaybackView {
     const before = clock.state(now);
     clock.update(new Map(this.tiles.map((tile) => [tile.id, tile.position(before)])), now);
     const state = clock.state(now);
-    if (state.isRunning && state.time > Date.now() - LIVE_EDGE_MS) {
+    if (state.isRunning && state.time > store.now - LIVE_EDGE_MS) {
       this.goLive();
       return;
     }
@@ -177,7 +177,7 @@ export class PlaybackView {
 
   private seek(time: number): void {
     setText(this.message, "");
-    if (time > Date.now() - LIVE_EDGE_MS) {
+    if (time > store.now - LIVE_EDGE_MS) {
       this.goLive();
       return;
     }
@@ -200,14 +200,14 @@ export class PlaybackView {
       this.clock = null;
       for (const tile of this.tiles) tile.goLive();
     }
-    this.timeline.setView(reveal(this.timeline.view, Date.now()));
+    this.timeline.setView(reveal(this.timeline.view, store.now));
     this.updatePlayhead();
   }
 
   private playOrPause(): void {
     const now = performance.now();
     // Live is paused where it is: at the newest picture that is on the disk.
-    if (!this.clock) this.clock = new SharedClock(Date.now() - LIVE_EDGE_MS, now);
+    if (!this.clock) this.clock = new SharedClock(store.now - LIVE_EDGE_MS, now);
     else if (this.clock.paused) {
       this.clock.play(now);
       this.updatePlayhead();
@@ -244,7 +244,7 @@ export class PlaybackView {
 
   private updatePlayhead(): void {
     const isLive = this.clock === null;
-    const [time, now] = [this.now, Date.now()];
+    const [time, now] = [this.now, store.now];
     this.timeline.setPlayhead(time, now, isLive);
     const { from, to } = this.timeline.view;
     this.picker.setLabel(day((from + to) / 2));
@@ -310,7 +310,7 @@ export class PlaybackView {
       if (this.isFirstView) {
         this.isFirstView = false;
         const all: RecordedRange[] = rows.flat();
-        const first = firstView(all, Date.now());
+        const first = firstView(all, store.now);
         if (first) this.timeline.setView(first);
       }
       this.timeline.setEvents(await eventsOf(this.ids, view, signal, (id) => this.nameOf(id)));

@@ -71,7 +71,7 @@ export class Recordings {
     if (segment.rendition === "sub") facts.push(t("subStream"));
     if (segment.state === "growing") facts.push(t("growing"));
     if (segment.protected) facts.push(t("protected"));
-    const isToday = dayOf(start).from === dayOf(Date.now()).from;
+    const isToday = dayOf(start).from === dayOf(store.now).from;
     const span = `${isToday ? "" : `${shortDay(start)} `}${clock(start)} – ${clock(Date.parse(segment.end))}`;
     const file = `${this.camera}_${segment.id.replace("segment_", "")}.mp4`;
     const protectWord = t(segment.protected ? "unprotect" : "protect");

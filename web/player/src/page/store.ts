@@ -1,6 +1,7 @@
 // The state of the gateway, polled. An event tells the views of the page when it has changed.
 
 import { Api, ApiError } from "../core/api.ts";
+import { gatewayNow } from "../core/clock-sync.ts";
 import type {
   Access,
   ArchiveStatus,
@@ -53,6 +54,11 @@ export class Store extends EventTarget {
     // A hidden tab does not poll. It polls at once when it is visible again.
     document.addEventListener("visibilitychange", () => document.hidden || void this.refresh());
     addEventListener("online", () => void this.refresh());
+  }
+
+  /** The gateway's clock, ms since the Unix epoch. Recordings have its times, and that of this machine may be wrong. */
+  get now(): number {
+    return gatewayNow(this.api);
   }
 
   camera(id: string): Camera | null {

@@ -8,6 +8,7 @@ import { rangeOf, segmentsOf } from "./archive.ts";
 import { type EventList, eventsIn } from "./event-list.ts";
 import type { RecordedPictures } from "./recorded-pictures.ts";
 import type { Recordings } from "./recordings.ts";
+import { store } from "./store.ts";
 import type { Timeline } from "./timeline.ts";
 import type { TimelineLegend } from "./timeline-legend.ts";
 import { every } from "./timer.ts";
@@ -65,7 +66,7 @@ export class TimelineData {
 
   async reload(): Promise<void> {
     const { timeline, legend, pictures, recordings, failed } = this.parts;
-    const range = listedRange(timeline.view, Date.now());
+    const range = listedRange(timeline.view, store.now);
     const segments = await segmentsOf(this.camera, range, this.closing.signal).catch((error: unknown) => {
       if (error instanceof ApiError && error.status !== 404) failed(error);
     });
@@ -79,7 +80,7 @@ export class TimelineData {
     recordings.show(segments);
     if (this.choosesView) {
       this.choosesView = false;
-      const view = firstView(recorded, Date.now());
+      const view = firstView(recorded, store.now);
       if (view) timeline.setView(view);
     }
   }

@@ -7,6 +7,7 @@ import { pan, type RecordedRange, reveal, toTime, toX, type View, zoom } from ".
 import { h } from "./dom.ts";
 import { clock, day } from "./format.ts";
 import { t } from "./i18n.ts";
+import { store } from "./store.ts";
 import { EVENTS_TOP, HEIGHT, paint, RULER, type Selection } from "./timeline-canvas.ts";
 import { type PreviewPictures, TimelinePreview } from "./timeline-preview.ts";
 
@@ -37,7 +38,7 @@ export class Timeline {
   private activity: ActivityScores | null = null;
   private marks: EventMark[] = [];
   private playhead: number | null = null;
-  private now = Date.now();
+  private now = store.now;
   private isLive = true;
   private readonly closing = new AbortController();
   private drag: { x: number; view: View; kind: "seek" | "pan" | "select" | "from" | "to"; moved: boolean } | null =
