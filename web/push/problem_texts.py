@@ -12,6 +12,7 @@ KOREAN: Mapping[str, str] = {
     "cluster_database_away": "클러스터 데이터베이스에 연결할 수 없습니다.",
     "cluster_fault": "클러스터 처리 중 오류가 발생했습니다.",
     "cluster_node_away": "클러스터 노드에 연결할 수 없습니다. 다른 노드가 카메라를 맡았습니다.",
+    "cluster_name_taken": "같은 이름의 클러스터 노드가 두 개 실행 중이라 그중 하나가 카메라를 넘기고 있습니다.",
     "event_service_away": "이벤트 서비스에 연결되어 있지 않습니다.",
     "frames_too_large": "영상이 너무 커서 이벤트 서비스로 보내지 못합니다.",
     "not_recorded": "카메라가 녹화되지 않고 있습니다.",
