@@ -16,6 +16,7 @@ from aiohttp import web
 
 from gateway.access import Scope
 from gateway.clock import to_rfc3339
+from gateway.errors import LiveedgeError
 from gateway.talk.errors import TalkBusyError
 from gateway.talk.talker import WebRtcTalker
 from web.api import models
@@ -62,9 +63,18 @@ async def get_talk(request: web.Request) -> web.Response:
 @routes.options("/talk/{camera}")
 @describe("WebRTC", {200: None})
 async def talk_preflight(request: web.Request) -> web.Response:
-    """The media type to post, and the ICE servers for clients that gather candidates before they offer."""
-    response = web.Response(headers={"Accept-Post": SDP, "Allow": "GET, HEAD, OPTIONS, POST"})
-    add_links(response, request.app[GATEWAY].webrtc.ice_server_offers())
+    """Whether a camera can be talked to: then `Allow` has `POST`. A camera that is not known to is asked.
+
+    Also the media type to post, and the ICE servers for clients that gather candidates before they offer.
+    """
+    gateway = request.app[GATEWAY]
+    try:
+        await gateway.talk.of(gateway.service.camera(request.match_info["camera"])).formats()
+        allow = "GET, HEAD, OPTIONS, POST"
+    except LiveedgeError:  # GET has the reason
+        allow = "GET, HEAD, OPTIONS"
+    response = web.Response(headers={"Accept-Post": SDP, "Allow": allow})
+    add_links(response, gateway.webrtc.ice_server_offers())
     return response
 
 

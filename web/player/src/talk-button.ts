@@ -62,10 +62,10 @@ export class TalkButton {
   async look(signal: AbortSignal): Promise<void> {
     const { api, camera } = this.host;
     try {
-      await api.fetch(`/talk/${encodeURIComponent(camera)}`, { signal });
-      this.element.hidden = signal.aborted;
+      const { headers } = await api.fetch(`/talk/${encodeURIComponent(camera)}`, { method: "OPTIONS", signal });
+      this.element.hidden = signal.aborted || !headers.get("Allow")?.includes("POST");
     } catch {
-      // No loudspeaker, no permission, or no camera: there is nothing to hold.
+      // No permission, or no answer: there is nothing to hold.
     }
   }
 

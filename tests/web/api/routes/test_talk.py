@@ -207,6 +207,8 @@ async def test_a_camera_that_is_lost_ends_the_talk(client: Client, tmp_path: Pat
 async def test_a_camera_that_cannot_be_talked_to_says_why(client: Client, name: str, status: int, code: str) -> None:
     async with client.get(f"/talk/{name}", headers=TALKER) as answer:
         assert (answer.status, (await answer.json())["error"]) == (status, code)
+    async with client.options(f"/talk/{name}", headers=TALKER) as answer:
+        assert (answer.status, answer.headers["Allow"]) == (200, "GET, HEAD, OPTIONS"), "no error in a browser's console"
     async with offer_to(client, name) as (found, body):
         assert (found, body["error"]) == (status, code)
     if name != "ghost":
@@ -214,6 +216,8 @@ async def test_a_camera_that_cannot_be_talked_to_says_why(client: Client, name: 
 
 
 async def test_talking_can_be_switched_off(client: Client) -> None:
+    async with client.options("/talk/pcmu", headers=TALKER) as answer:
+        assert "POST" in answer.headers["Allow"]
     async with client.patch("/api/cameras/pcmu", json={"talk": "never"}, headers=bearer(ADMIN_TOKEN)) as answer:
         assert answer.status == 200
     async with offer_to(client, "pcmu") as (status, body):
