@@ -62,6 +62,7 @@ class CaptureAttempts:
                 error.retry_after_s,
                 is_final=isinstance(error, CameraUnauthorizedError),
                 is_watched=self._is_watched(),
+                error_code=error.reason or error.code,
             )
             level = logging.ERROR if session.state is SessionState.FAILED else logging.WARNING
             extra = {"camera": self._camera_id}

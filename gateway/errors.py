@@ -28,7 +28,8 @@ Messages are whole sentences that say what to do. They never carry a secret: tex
 """
 
 import re
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Self
 from urllib.parse import quote
 
 
@@ -40,6 +41,17 @@ class LiveedgeError(Exception):
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
+
+    reason: str | None = None
+    """More exact than ``code``, stable and for programs: by it a page says the same in its reader's language."""
+
+    values: Mapping[str, str | int | float] = {}
+    """What a sentence for ``reason`` names: a field, a limit, a host. Never a secret."""
+
+    def because(self, reason: str, **values: str | int | float) -> Self:
+        """This error, with its ``reason``. Write it as a literal: the texts of the page are checked against them."""
+        self.reason, self.values = reason, values
+        return self
 
 
 class SettingsError(LiveedgeError):
@@ -76,6 +88,8 @@ class ForbiddenError(LiveedgeError):
         super().__init__(message)
         self.scope = scope
         self.camera_id = camera_id
+        if scope is not None:
+            self.because("scope_missing", scope=scope)
 
 
 class NotFoundError(LiveedgeError):
@@ -149,6 +163,7 @@ class NodeAwayError(UnavailableError):
     def __init__(self, node_name: str, message: str, retry_after_s: int = 2) -> None:
         super().__init__(message, retry_after_s)
         self.node_name = node_name
+        self.values = {"node": node_name}
 
 
 class NotOwnerError(UnavailableError):

@@ -34,7 +34,7 @@ from gateway.capture_runs import CaptureRuns
 from gateway.capture_task import CaptureTask
 from gateway.clock import Clock
 from gateway.config.field import Applies, names_changed
-from gateway.errors import UnavailableError
+from gateway.errors import CaptureError, UnavailableError
 from gateway.hold import Hold
 from gateway.hub import PacketHub
 from gateway.jpeg.feed import JpegFeed
@@ -56,6 +56,8 @@ UNDECODABLE = (
     "the camera sends video, but its pictures cannot be decoded any more, so that there are no JPEG frames: restart the"
     " camera, or set another codec or profile in it"
 )
+
+PAUSED_CODE, UNDECODABLE_CODE = "paused", "undecodable"
 
 PAUSED = "it is paused: resume it on the page, or PATCH it with paused = false"
 
@@ -213,6 +215,17 @@ class Rendition:
             return PAUSED
         return self.runs.problem or self.session.error_message
 
+    @property
+    def error_code(self) -> str | None:
+        """``error_message`` for programs."""
+        if self.error_message is None:
+            return None
+        if self.session.state is SessionState.LIVE:
+            return UNDECODABLE_CODE
+        if self.settings.paused:
+            return PAUSED_CODE
+        return CaptureError.code if self.runs.problem else self.session.error_code
+
     def status(self) -> StreamStatus:
         """The stream now."""
         return stream_status(
@@ -223,6 +236,7 @@ class Rendition:
             self._clock,
             viewers=dict(self.viewers),
             error_message=self.error_message,
+            error_code=self.error_code,
             last_keyframe_s=self._last_keyframe_s,
         )
 

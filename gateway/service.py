@@ -96,7 +96,9 @@ class CaptureService:
         try:
             return self._cameras[camera_id]
         except KeyError:
-            raise NotFoundError(f"there is no camera {camera_id!r}; GET /api/cameras lists all cameras") from None
+            raise NotFoundError(f"there is no camera {camera_id!r}; GET /api/cameras lists all cameras").because(
+                "camera_unknown", camera_id=camera_id[:64]
+            ) from None
 
     def start(self) -> None:
         """Capture the cameras whose settings say so."""
@@ -177,7 +179,9 @@ class CaptureService:
     def add_camera(self, camera_id: str, settings: CameraSettings) -> Camera:
         """Add a camera and begin as its settings say. Raises ``ConflictError`` where the id is taken."""
         if camera_id in self._cameras:
-            raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
+            raise ConflictError(
+                f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it"
+            ).because("camera_exists", camera_id=camera_id)
         camera = self._cameras[camera_id] = self._make(camera_id, settings)
         camera.begin()
         return camera

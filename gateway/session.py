@@ -94,6 +94,8 @@ class CaptureSession:
         self.state = SessionState.STOPPED
         self.error_message: str | None = None
         """Why there is no video, in one sentence; ``None`` while the camera is live and after a stop."""
+        self.error_code: str | None = None
+        """The same for programs: reason or code of the error."""
         self.frame_callback: FrameCallback | None = None
         self.attempt_at: float | None = None
         """When the next attempt is due, in monotonic seconds; ``None`` while one runs and when none is planned."""
@@ -123,7 +125,7 @@ class CaptureSession:
         if self._move(SessionEvent.START):
             self._backoff.reset()
             self._live_since = None
-            self.error_message = None
+            self.error_message = self.error_code = None
             self._due_s = float("-inf")
             self.attempt_at = now_s
             if self.down_since_s is None:
@@ -148,7 +150,7 @@ class CaptureSession:
     def first_frame(self, now_s: float) -> None:
         """The first frame of a run arrived."""
         if self._move(SessionEvent.FIRST_FRAME):
-            self.error_message = self.down_since_s = None
+            self.error_message = self.error_code = self.down_since_s = None
             self._live_since = now_s
 
     def lost(
@@ -159,6 +161,7 @@ class CaptureSession:
         *,
         is_final: bool = False,
         is_watched: bool = False,
+        error_code: str | None = None,
     ) -> None:
         """The attempt failed, or the run ended without a stop. ``retry_after_s`` as in rule 5.
 
@@ -177,7 +180,7 @@ class CaptureSession:
         wait_s = max(self._backoff.failed(), retry_after_s)
         exhausted = is_final or self._backoff.is_exhausted or self.state is SessionState.FAILED
         self._move(SessionEvent.EXHAUSTED if exhausted else SessionEvent.LOST)
-        self.error_message = error_message
+        self.error_message, self.error_code = error_message, error_code
         self._due_s = now_s + (retry_after_s if steady else wait_s)
         if not exhausted:
             self.attempt_at = now_s + (retry_after_s if steady else wait_s)
@@ -188,7 +191,7 @@ class CaptureSession:
         """End the capture."""
         self._move(SessionEvent.STOP)
         self.attempt_at = None
-        self.error_message = self.down_since_s = None
+        self.error_message = self.error_code = self.down_since_s = None
         self._live_since = None
 
     def _move(self, event: SessionEvent) -> bool:

@@ -34,6 +34,9 @@ class StreamStatus(BaseModel):
     is_active: bool = Field(description="whether the camera is captured, or an attempt to do so goes on")
     rtsp_url: str = Field(description="without user and password")
     error_message: str | None = Field(default=None, description="why there is no video, as a sentence")
+    error_code: str | None = Field(
+        default=None, description="the same for programs: the code of an error, or a reason that is more exact"
+    )
     down_since: str | None = Field(
         default=None,
         description="since when there is no video that should be there, RFC 3339 UTC",

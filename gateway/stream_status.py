@@ -17,6 +17,7 @@ def stream_status(
     *,
     viewers: dict[str, int],
     error_message: str | None,
+    error_code: str | None,
     last_keyframe_s: float | None,
 ) -> StreamStatus:
     """The stream now. ``last_keyframe_s`` is monotonic seconds."""
@@ -27,6 +28,7 @@ def stream_status(
         is_active=session.is_active,
         rtsp_url=session.rtsp_url,
         error_message=error_message,
+        error_code=error_code,
         down_since=to_rfc3339(clock.wall_90k() - round((now - since_s) * CLOCK_RATE)) if since_s is not None else None,
         viewers=viewers,
         codec=info.video.codec if info else None,

@@ -45,7 +45,7 @@ from signaling.requests import (
     WebRtcRenditionRequest,
 )
 
-EVENTS_VERSION = "1.1.0"
+EVENTS_VERSION = "1.2.0"
 """Of this interface (semver): another first number where a program that uses it has to change, the second for an event
 or a field that is new, the third for a text."""
 

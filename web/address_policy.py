@@ -103,13 +103,15 @@ async def _check_url(name: str, url: str, schemes: Collection[str], settings: Se
     if _scheme(url) not in schemes:
         starts = {"onvif_url": "http:// or https://", "talk_url": "rtsp:// or rtsps://"}
         start = starts.get(name, "rtsp://, rtsps://, rtmp:// or rtmps://")
-        raise BadRequestError(f"{name}: it does not start with {start}")
+        raise BadRequestError(f"{name}: it does not start with {start}").because(
+            "url_scheme", field=name, expected=start
+        )
     if _scheme(url) == "fake":
         return
     try:
         host = parse(url).host
     except CaptureError as error:
-        raise BadRequestError(f"{name}: {error}") from None
+        raise BadRequestError(f"{name}: {error}").because("url_unreadable", field=name) from None
     if settings.allow_metadata_addresses:
         return
     for address in await _addresses(name, host):
@@ -117,7 +119,7 @@ async def _check_url(name: str, url: str, schemes: Collection[str], settings: Se
             raise BadRequestError(
                 f"{name}: {host} has the address {address}, which may be a cloud's metadata service and not a camera;"
                 " ALLOW_METADATA_ADDRESSES=true allows it"
-            )
+            ).because("url_metadata", field=name, host=host, address=str(address))
 
 
 def refuse_metadata(address: Address) -> None:
@@ -174,5 +176,5 @@ async def _addresses(name: str, host: str) -> list[Address]:
     except (OSError, UnicodeError, TimeoutError):
         raise BadRequestError(
             f"{name}: {host} cannot be resolved; check its spelling, or use the camera's address"
-        ) from None
+        ).because("url_unresolved", field=name, host=host) from None
     return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

@@ -135,7 +135,9 @@ class CameraChanges:
 
         async def add() -> Camera:
             if camera_id in self._parts.service.cameras and not self._store.is_shared:
-                raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
+                raise ConflictError(
+                    f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it"
+                ).because("camera_exists", camera_id=camera_id)
             settings = await self._store.add(camera_id, table)
             log.info("camera %s: added by API", camera_id, extra={"camera": camera_id})
             camera = await self._set(camera_id, settings)

@@ -27,6 +27,7 @@ from typing import Any
 
 from gateway.camera_settings import CameraSettings, RenditionName
 from gateway.capture_settings import EngineName
+from gateway.config.messages import InvalidSettingsError
 from gateway.errors import BadRequestError, ConflictError, NotFoundError, SettingsError, UnavailableError
 from gateway.picture_settings import DetectorName
 from gateway.settings import DEMO_CAMERA, DEMO_TABLES
@@ -103,9 +104,13 @@ class CameraStore:
 
         def edit(tables: Tables) -> Tables:
             if camera_id in tables or self.is_configured(camera_id) or self._is_demo(tables, camera_id):
-                raise ConflictError(f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it")
+                raise ConflictError(
+                    f"there is a camera {camera_id!r} already; PATCH changes it, DELETE removes it"
+                ).because("camera_exists", camera_id=camera_id)
             if len(tables) >= CAMERAS_MAX:
-                raise ConflictError(f"there are {CAMERAS_MAX} cameras that were added, the limit; DELETE removes one")
+                raise ConflictError(
+                    f"there are {CAMERAS_MAX} cameras that were added, the limit; DELETE removes one"
+                ).because("limit_reached", limit=CAMERAS_MAX)
             changes = {key: value for key, value in table.items() if value is not None}
             self._check(camera_id, changes)
             return {**tables, camera_id: changes}
@@ -138,7 +143,7 @@ class CameraStore:
                 raise ConflictError(
                     f"camera {camera_id} is configured in liveedge.toml or the environment: remove it there, and the"
                     ' gateway follows; PATCH with {"paused": true} keeps it stopped until then'
-                )
+                ).because("camera_configured", camera_id=camera_id)
             if camera_id not in tables and not self._is_demo(tables, camera_id):
                 raise self._no_camera(camera_id)
             return {key: table for key, table in tables.items() if key != camera_id}
@@ -166,7 +171,10 @@ class CameraStore:
         try:
             self._merged(camera_id, changes)
         except SettingsError as error:
-            raise BadRequestError(str(error)) from None
+            refusal = BadRequestError(str(error))
+            if isinstance(error, InvalidSettingsError):
+                refusal.because("setting_invalid", field=", ".join(fault.setting for fault in error.faults))
+            raise refusal from None
 
     def _merged(self, camera_id: str, changes: Mapping[str, Any]) -> CameraSettings:
         configured = self.settings.camera_tables().get(camera_id, {})
@@ -182,7 +190,9 @@ class CameraStore:
 
     def _no_camera(self, camera_id: str) -> NotFoundError:
         why = " any more: another node removed it" if camera_id in self._changes else ""
-        return NotFoundError(f"there is no camera {camera_id[:64]!r}{why}; GET /api/cameras lists all cameras")
+        return NotFoundError(f"there is no camera {camera_id[:64]!r}{why}; GET /api/cameras lists all cameras").because(
+            "camera_unknown", camera_id=camera_id[:64]
+        )
 
     async def read_again(self) -> None:
         """Read what other nodes of the cluster changed. Raises :class:`~gateway.errors.StorageError`."""
@@ -203,7 +213,7 @@ class CameraStore:
         except OSError as error:
             raise UnavailableError(
                 f"the change was not made, because DATA_DIR cannot be written ({error.strerror})", retry_after_s=30
-            ) from None
+            ).because("data_dir_unwritable") from None
         self._changes = changes
 
 

@@ -94,19 +94,28 @@ def _refused(url: CameraUrl, status: int, method: str) -> CaptureError:
     wants = "other credentials than the URL's" if url.userinfo else "credentials, and the URL has none"
     if status in _STATUSES:
         kind, sentence = _STATUSES[status]
-        return kind(sentence.format(where=where, wants=wants))
+        error = kind(sentence.format(where=where, wants=wants))
+        if status == 400:
+            return error.because("not_rtsp")
+        if status == 403:
+            return error.because("stream_forbidden")
+        if status == 404:
+            return error.because("stream_path")
+        return error.because("camera_busy") if status in (453, 503) else error
     what = f"{method} " if method else ""
     if 300 <= status < 400:
         return CameraRefusedError(
             f"the camera at {where} redirects ({what}{status}), and not to an rtsp:// or rtsps:// address; write the"
             " address of the stream itself"
-        )
+        ).because("camera_redirects")
     if status >= 500:
-        return CameraRefusedError(f"the camera at {where} has an internal error ({what}{status}); restart it")
+        return CameraRefusedError(f"the camera at {where} has an internal error ({what}{status}); restart it").because(
+            "camera_fault"
+        )
     return CameraRefusedError(
         f"the camera at {where} refused the request ({what}{status}); often it has too many viewers already: close"
         " some, or restart it"
-    )
+    ).because("camera_busy")
 
 
 def not_rtsp(url: CameraUrl, why: str = "") -> NoVideoError:
@@ -115,7 +124,7 @@ def not_rtsp(url: CameraUrl, why: str = "") -> NoVideoError:
     return NoVideoError(
         f"the answer of {host_and_port(url)} is not RTSP, or describes no media{detail}; check the port (RTSP's is"
         " mostly 554) and the path"
-    )
+    ).because("not_rtsp")
 
 
 def broken_stream(url: CameraUrl, why: str) -> CameraEndedError:
@@ -133,10 +142,10 @@ def unusable_codec(url: CameraUrl, names: str) -> NoVideoError:
             f"the camera at {host_and_port(url)} sends {names}, which this engine does not pass on; set its stream to"
             " H.264, or use CAPTURE_ENGINE=auto, which passes MPEG-4 and AV1 on too, or opencv, which encodes any codec"
             " as H.264"
-        )
+        ).because("codec_unusable")
     return NoVideoError(
         f"the camera at {host_and_port(url)} sends no video; use the URL of a stream that has video, or switch it on"
-    )
+    ).because("no_video_stream")
 
 
 class NoKeyframeError(NoVideoError):
@@ -150,7 +159,7 @@ def no_keyframe(url: CameraUrl, waited_s: float, asked: int = 0) -> NoKeyframeEr
         f"the camera at {host_and_port(url)} has sent no keyframe with its parameter sets for {waited_s:.0f} s"
         f"{in_vain}; set its keyframe interval (I-frame interval, GOP) to 1 or 2 seconds, and switch off its smart"
         " codec"
-    )
+    ).because("no_keyframe")
 
 
 def connect_failed(error: OSError, url: CameraUrl, timeout_s: float = 0.0) -> CaptureError:
@@ -162,7 +171,7 @@ def connect_failed(error: OSError, url: CameraUrl, timeout_s: float = 0.0) -> Ca
         return CameraRefusedError(
             f"the camera at {where} has no usable TLS ({error.reason or 'no handshake'}); check that the port is its"
             " rtsps:// port, or use rtsp://"
-        )
+        ).because("tls_unusable")
     if isinstance(error, TimeoutError):
         return timed_out(url, timeout_s)
     if isinstance(error, ConnectionRefusedError):
@@ -184,14 +193,14 @@ def nothing_listens(url: CameraUrl) -> CameraUnreachableError:
     return CameraUnreachableError(
         f"nothing listens at {host_and_port(url)}; check the port (RTSP's is mostly 554), and that RTSP is enabled in"
         " the camera"
-    )
+    ).because("nothing_listens")
 
 
 def no_route(url: CameraUrl) -> CameraUnreachableError:
     """The error for an address to which there is no route."""
     return CameraUnreachableError(
         f"there is no route to {host_and_port(url)}; check the address and this machine's network"
-    )
+    ).because("no_route")
 
 
 def not_opened(url: CameraUrl, words: str) -> CameraUnreachableError:
@@ -236,4 +245,4 @@ def certificate_error(url: CameraUrl) -> CameraRefusedError:
         f"the certificate of the camera at {host_and_port(url)} does not prove that it is {url.host}; set"
         " CAPTURE_TLS_CA_FILE to the certificate of its issuer (the camera's own, if it is self-signed), and use the"
         " certificate's name in the camera's URL; or set CAPTURE_TLS_VERIFY=false"
-    )
+    ).because("certificate_refused")

@@ -82,7 +82,7 @@ class _Lookup:
         if self._failed:
             raise CameraUnreachableError(
                 f"there is no address for the name {self._url.host}; check its spelling, or use the camera's address"
-            )
+            ).because("host_unknown")
         return list(self._found)
 
     def _run(self) -> None:
@@ -111,4 +111,4 @@ def _no_answer(url: CameraUrl, timeout_s: float) -> CameraTimeoutError:
     return CameraTimeoutError(
         f"no name server gave the address of {url.host} within {timeout_s:g} s; check this machine's DNS, or use the"
         " camera's address in the URL"
-    )
+    ).because("name_server_silent")

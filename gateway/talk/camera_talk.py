@@ -166,7 +166,9 @@ class CameraTalk:
     def _source(self) -> CaptureSource:
         settings = self.camera.settings
         if settings.talk is TalkMode.NEVER:
-            raise NoBackChannelError(f"talking to camera {self.camera.id} is switched off: its setting talk is never")
+            raise NoBackChannelError(
+                f"talking to camera {self.camera.id} is switched off: its setting talk is never"
+            ).because("talk_off")
         source = self.camera.main.back_channel_source()
         if source.url.partition("://")[0].strip().lower() not in SCHEMES:
             raise NoBackChannelError(

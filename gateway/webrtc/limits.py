@@ -86,7 +86,9 @@ class ViewerLimits:
             count = self._counts[key]
             if count >= limit and is_limited and not self._make_room(key, client):
                 self.refused += 1
-                raise UnavailableError(f"{whose} {count} WebRTC viewers{of_camera}, its limit", RETRY_AFTER_S)
+                raise UnavailableError(f"{whose} {count} WebRTC viewers{of_camera}, its limit", RETRY_AFTER_S).because(
+                    "viewers_max", limit=count
+                )
         place = Place(client, tuple(limits), is_limited)
         self._counts.update(place.keys)
         self._places[place] = None

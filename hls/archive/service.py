@@ -382,7 +382,7 @@ class Archive:
         for recorder in self._of(camera_id):
             await self.index_sync.update(recorder)
         if not await self.index.set_protected(camera_id, name, is_protected):
-            raise NotFoundError(f"camera {camera_id} has no segment {name}")
+            raise NotFoundError(f"camera {camera_id} has no segment {name}").because("segment_gone")
 
     def pin(self, segment: Segment) -> AbstractContextManager[None]:
         """Keep a segment's file while it is being read."""

@@ -70,7 +70,9 @@ def burn(
                     if line.isdigit():
                         report(int(line))
             if process.wait() != 0:
-                raise StorageError("the time could not be burned into the pictures of a clip: try it without")
+                raise StorageError("the time could not be burned into the pictures of a clip: try it without").because(
+                    "burn_in_failed"
+                )
             return True
         finally:
             process.kill()

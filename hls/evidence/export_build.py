@@ -21,7 +21,7 @@ from typing import Any
 
 from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE, to_rfc3339
-from gateway.errors import LiveedgeError, NotFoundError
+from gateway.errors import LiveedgeError, NotFoundError, StorageError
 from gateway.event import Event, EventFilter, EventOrder
 from hls.archive.segment import RecordedStream, Segment, SegmentState, SegmentWithFragments
 from hls.archive.segment_files import SegmentFiles
@@ -129,7 +129,10 @@ class ExportBuild:
             await loop.run_in_executor(self._executor, archive.close)
         result: dict[str, Any] = {"size": await loop.run_in_executor(self._executor, lambda: path.stat().st_size)}
         if away := self._holders.away:
-            result["message"] = f"what {', '.join(away)} recorded is not in it, as that node is away: see its manifest"
+            nodes = ", ".join(away)
+            lack = StorageError(f"what {nodes} recorded is not in it, as that node is away: see its manifest")
+            lack.because("export_incomplete", nodes=nodes)
+            result |= {"message": str(lack), "reason": lack.reason, "values": dict(lack.values)}
         return result
 
     def close(self) -> None:
@@ -141,7 +144,7 @@ class ExportBuild:
         return NotFoundError(
             f"nothing is recorded of {', '.join(request.cameras)} from {to_rfc3339(request.start_90k)} to"
             f" {to_rfc3339(request.end_90k)}"
-        )
+        ).because("nothing_recorded", cameras=", ".join(request.cameras))
 
     async def _take(
         self, archive: ExportZip, node: str, path: Path, cameras: list[dict[str, Any]], keys: list[dict[str, str]]
@@ -169,7 +172,9 @@ class ExportBuild:
             found += page
             after = page[-1].start_90k, page[-1].name
             if len(found) > SEGMENTS_MAX:
-                raise NotFoundError("there are too many files in this time: make several exports")
+                raise NotFoundError("there are too many files in this time: make several exports").because(
+                    "export_too_many_files"
+                )
         return found
 
     async def _plan_of(self, stream: RecordedStream, segments: list[Segment]) -> CameraPlan:

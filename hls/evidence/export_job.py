@@ -50,11 +50,13 @@ class ExportRequest:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.cameras) <= CAMERAS_MAX or len({*self.cameras}) < len(self.cameras):
-            raise BadRequestError(f"an export has 1 to {CAMERAS_MAX} cameras, each of them once")
+            raise BadRequestError(f"an export has 1 to {CAMERAS_MAX} cameras, each of them once").because(
+                "export_cameras", limit=CAMERAS_MAX
+            )
         if self.end_90k <= self.start_90k:
-            raise BadRequestError("end is not after start")
+            raise BadRequestError("end is not after start").because("end_before_start")
         if self.end_90k - self.start_90k > SPAN_MAX_90K:
-            raise BadRequestError("an export has 24 hours at most: make several")
+            raise BadRequestError("an export has 24 hours at most: make several").because("export_too_long", hours=24)
 
     def as_json(self) -> dict[str, Any]:
         return {

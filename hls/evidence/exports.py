@@ -107,13 +107,15 @@ class Exports:
         """One export. Raises :class:`~gateway.errors.NotFoundError`."""
         found = self.jobs_by_id.get(export_id)
         if found is None:
-            raise NotFoundError("there is no such export: it was deleted, or its time is over")
+            raise NotFoundError("there is no such export: it was deleted, or its time is over").because("export_gone")
         return found
 
     def path(self, job: ExportJob) -> Path:
         """The ZIP of an export. Raises :class:`~gateway.errors.ConflictError` while there is none."""
         if job.state is not ExportState.DONE:
-            raise ConflictError(f"the export is {job.state.value}: it can be downloaded when it is done")
+            raise ConflictError(f"the export is {job.state.value}: it can be downloaded when it is done").because(
+                "export_not_done"
+            )
         return self._folder / f"{job.id}.zip"
 
     async def create(self, request: ExportRequest, owner: str) -> ExportJob:
@@ -124,9 +126,13 @@ class Exports:
         """
         unfinished = sum(not job.state.is_over for job in self.jobs_by_id.values())
         if unfinished >= UNFINISHED_MAX:
-            raise ConflictError(f"{unfinished} exports are not finished, which is the limit: wait, or delete one")
+            raise ConflictError(
+                f"{unfinished} exports are not finished, which is the limit: wait, or delete one"
+            ).because("exports_unfinished", limit=unfinished)
         if len(self.jobs_by_id) >= JOBS_MAX:
-            raise ConflictError(f"{JOBS_MAX} exports are kept, which is the limit: delete one")
+            raise ConflictError(f"{JOBS_MAX} exports are kept, which is the limit: delete one").because(
+                "exports_kept", limit=JOBS_MAX
+            )
         job = ExportJob(str(uuid.uuid4()), self._clock.wall_90k(), owner[:300], request)
         build = self._new_build(job)
         try:
@@ -157,7 +163,7 @@ class Exports:
             raise NoSpaceError(
                 f"the export needs {needed} bytes, and exports may have {self._settings.export_max_bytes - used} more"
                 " (EXPORT_MAX_BYTES): delete exports, or choose less"
-            )
+            ).because("export_over_limit", needed=needed, left=self._settings.export_max_bytes - used)
         try:
             space = await asyncio.to_thread(shutil.disk_usage, self._settings.data_dir)
         except OSError as error:
@@ -166,7 +172,7 @@ class Exports:
             raise NoSpaceError(
                 f"the export needs {needed} bytes, and the disk of DATA_DIR has {space.free} free, of which recordings"
                 " keep some (ARCHIVE_MIN_FREE_BYTES): make room, or choose less"
-            )
+            ).because("disk_too_full", needed=needed, free=space.free)
 
     # --- the jobs
 
@@ -213,6 +219,8 @@ class Exports:
             self._fail(job, code, f"the export cannot be written: {error.strerror}; make room on the disk of DATA_DIR")
         except LiveedgeError as error:
             self._fail(job, error.code, str(error))
+            if error.reason is not None:
+                job.result |= {"reason": error.reason, "values": dict(error.values)}
         except Exception as error:
             log.exception("export %s failed", job.id)
             self._fail(job, "internal", f"the export failed: {type(error).__name__}; the log has more")

@@ -143,7 +143,7 @@ class _Builder:
     def build(self, etag: str, marks: Sequence[tuple[int, str]] = ()) -> CompositeFile:
         """The clip. Raises :class:`~gateway.errors.NotFoundError` if nothing was added."""
         if not self._video.sizes:
-            raise NotFoundError("nothing is recorded in that time")
+            raise NotFoundError("nothing is recorded in that time").because("nothing_recorded")
         shown_90k = self._shown_to_90k - self._video.skip
         self._video.shown_90k = shown_90k
         tracks = [self._video]

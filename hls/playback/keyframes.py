@@ -181,7 +181,9 @@ class KeyframePlaylists:
         own, *others = [await self._keyframes(camera_id, name, start_90k, end_90k, interval_90k) for name in names]
         text = await asyncio.to_thread(lambda: playlist(filled(own, others[0]) if others else own, base))
         if text is None:
-            raise NotFoundError(f"camera {camera_id} has no recording in that time")
+            raise NotFoundError(f"camera {camera_id} has no recording in that time").because(
+                "nothing_recorded", cameras=camera_id
+            )
         return text
 
     async def _keyframes(

@@ -213,7 +213,9 @@ class ArchiveReader:
         :class:`~gateway.errors.NotFoundError` if nothing of it is recorded.
         """
         if end_90k - start_90k > CLIP_MAX_S * CLOCK_RATE:
-            raise BadRequestError(f"a clip lasts {CLIP_MAX_S // 60} minutes at most: ask for several")
+            raise BadRequestError(f"a clip lasts {CLIP_MAX_S // 60} minutes at most: ask for several").because(
+                "clip_too_long", minutes=CLIP_MAX_S // 60
+            )
         with self._limited("clips", CLIPS_MAX), contextlib.ExitStack() as pins:
             recordings = await self.segments.best_span(camera_id, start_90k, end_90k, rendition)
             for segment, _ in recordings:
@@ -312,7 +314,9 @@ class ArchiveReader:
         """Count what is open of a kind. Raises ``UnavailableError`` if that is the limit already."""
         if self._open[kind] >= limit:
             self.refused[kind] += 1
-            raise UnavailableError(f"too many requests for {kind} of the archive at once", retry_after_s=2)
+            raise UnavailableError(f"too many requests for {kind} of the archive at once", retry_after_s=2).because(
+                "too_many_readers"
+            )
         self._open[kind] += 1
         try:
             yield

@@ -53,7 +53,7 @@ class SegmentFinder:
             if segment.name == name:
                 return SegmentWithFragments(_with_index_fields(segment, found[0]) if found else segment, fragments)
         if found is None:
-            raise NotFoundError(f"camera {camera_id} has no segment {name}")
+            raise NotFoundError(f"camera {camera_id} has no segment {name}").because("segment_gone")
         return found
 
     async def page(

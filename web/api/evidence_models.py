@@ -127,6 +127,8 @@ class Export(BaseModel):
     url: str | None = Field(description="path of the ZIP, when it is done. It can be signed")
     error: str | None = Field(description="the code of what went wrong")
     message: str | None = Field(description="what went wrong, as a sentence")
+    reason: str | None = Field(default=None, description="more exact than `error`, for programs")
+    values: dict[str, str | int | float] | None = Field(default=None, description="what a sentence for `reason` names")
 
     @classmethod
     def of(cls, job: ExportJob) -> Self:
@@ -148,6 +150,8 @@ class Export(BaseModel):
             url=f"/api/exports/{job.id}/export.zip" if is_done else None,
             error=job.result.get("error"),
             message=job.result.get("message"),
+            reason=job.result.get("reason"),
+            values=job.result.get("values"),
         )
 
 

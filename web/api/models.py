@@ -39,10 +39,16 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 class Error(BaseModel):
     """Every error. ``error`` is stable and for programs, ``message`` is a sentence for people."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"required": ["error", "message"]})
 
     error: str
     message: str
+    reason: str | None = Field(
+        default=None, description="more exact than `error`, for programs: by it a client makes a sentence of its own"
+    )
+    values: dict[str, str | int | float] | None = Field(
+        default=None, description="what such a sentence names: a field, a limit, a host"
+    )
 
 
 class Health(BaseModel):

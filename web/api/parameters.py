@@ -135,4 +135,7 @@ def as_model(body: dict[str, Any], model: type[M]) -> M:
         # The value is not repeated: it may be a secret.
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise BadRequestError(f"{where}: {describe(first)}") from None
+        limits = {name: value for name, value in first.get("ctx", {}).items() if isinstance(value, str | int | float)}
+        raise BadRequestError(f"{where}: {describe(first)}").because(
+            "field_invalid", **{**limits, "field": where, "problem": first["type"]}
+        ) from None

@@ -96,9 +96,11 @@ def add_token(database: AccessDatabase, token: IssuedToken, count_max: int) -> N
         if token.name in names:
             raise ConflictError(
                 f"there is a token with the name {token.name!r} already: choose another, or revoke that"
-            )
+            ).because("token_name_taken", name=token.name)
         if len(names) >= count_max:
-            raise ConflictError(f"there are {count_max} tokens, the limit; revoke one that is not needed")
+            raise ConflictError(f"there are {count_max} tokens, the limit; revoke one that is not needed").because(
+                "limit_reached", limit=count_max
+            )
         connection.execute(insert(access_token).values(_token_row(token)))
 
 

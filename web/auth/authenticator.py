@@ -298,7 +298,9 @@ class Authenticator:
         if credential.is_cookie:
             signed_in = await self.oidc.sessions.find(credential.token) if self.oidc is not None else None
             if signed_in is None:
-                raise UnauthorizedError("your sign-in has ended; sign in again", is_invalid=True)
+                raise UnauthorizedError("your sign-in has ended; sign in again", is_invalid=True).because(
+                    "sign_in_ended"
+                )
             return signed_in.grant
         try:
             return await self._verify_token(credential, credential.token)
@@ -315,7 +317,7 @@ class Authenticator:
             return grant
         grant = self.tokens.find(token) or await self.jwt.verify(token)
         if grant is None:
-            raise _WrongTokenError("this token is unknown, or was revoked", is_invalid=True)
+            raise _WrongTokenError("this token is unknown, or was revoked", is_invalid=True).because("token_unknown")
         return grant
 
 

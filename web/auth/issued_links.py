@@ -88,9 +88,11 @@ class IssuedLinks:
         """End a link, and what it opened. Raises ``NotFoundError``, ``ConflictError`` and ``StorageError``."""
         link = self._links.get(link_id)
         if link is None or link.expires_90k <= self._clock.wall_90k():
-            raise NotFoundError(f"there is no valid link {link_id[:64]!r}; GET /api/links lists all")
+            raise NotFoundError(f"there is no valid link {link_id[:64]!r}; GET /api/links lists all").because(
+                "link_gone"
+            )
         if link.revoked_90k is not None:
-            raise ConflictError("this link is revoked already")
+            raise ConflictError("this link is revoked already").because("link_gone")
         self._links[link_id] = replace(link, revoked_90k=self._clock.wall_90k())
         self._unwritten[link_id] = None
         # It ends now, also where the database fails; who revoked it learns that a restart could undo it.

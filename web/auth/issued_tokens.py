@@ -107,7 +107,9 @@ class IssuedTokens:
         async with self._lock:
             token = self._tokens.get(token_id)
             if token is None or self._index is None:
-                raise NotFoundError(f"no token {token_id[:64]!r} can be revoked; GET /api/tokens lists all")
+                raise NotFoundError(f"no token {token_id[:64]!r} can be revoked; GET /api/tokens lists all").because(
+                    "token_gone"
+                )
             await self._index.call(access_table.remove_token, token_id)
             self._set({key: token for key, token in self._tokens.items() if key != token_id})
             self._used_90k.pop(token_id, None)

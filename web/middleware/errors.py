@@ -1,6 +1,7 @@
 """Errors as JSON: one shape for all, with the right status, and without traceback or credential.
 
-{"error": "<code>", "message": "<sentence>"}
+{"error": "<code>", "message": "<sentence>"}, and for many ``reason`` and ``values``, from which a client can make a
+sentence in another language.
 """
 
 import errno
@@ -41,9 +42,19 @@ CODES = {
 """Error codes of what aiohttp refuses: the names of the statuses in RFC 9110 §15."""
 
 
+OTHER_CODE = "http_error"
+"""The code of any other status."""
+
+
 def error_response(error: LiveedgeError) -> web.Response:
     """The answer for one of our own errors."""
     body: dict[str, object] = {"error": error.code, "message": redact(error)}
+    if error.reason is not None:
+        body["reason"] = error.reason
+    if error.values:
+        body["values"] = {
+            name: redact(value) if isinstance(value, str) else value for name, value in error.values.items()
+        }
     headers = {"Cache-Control": "no-store"}
     if isinstance(error, UnavailableError):
         headers["Retry-After"] = str(error.retry_after_s)
@@ -93,6 +104,6 @@ def _refusal(request: web.Request, error: web.HTTPException) -> web.Response | N
     headers = {
         name: value for name, value in error.headers.items() if name in ("Allow", "Accept-Encoding", "Content-Range")
     }
-    code = CODES.get(error.status, "http_error")
+    code = CODES.get(error.status, OTHER_CODE)
     message = f"{error.reason}: {request.method} {request.path}"
     return web.json_response({"error": code, "message": message}, status=error.status, headers=headers)

@@ -102,7 +102,7 @@ class CameraOnvif:
     async def _with_profile(self, client: OnvifClient) -> Connected:
         profiles, service = await profiles_of(client)
         if not profiles:
-            raise OnvifUnsupportedError("the device has no profiles with video")
+            raise OnvifUnsupportedError("the device has no profiles with video").because("no_video_stream")
         profile = media.choose_streams(profiles)[0][0]
         for each in profiles[:16] if len(profiles) > 1 else ():
             with contextlib.suppress(OnvifError, CaptureError):

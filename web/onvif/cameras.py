@@ -60,7 +60,9 @@ class OnvifCameras:
         camera = self._gateway.service.camera(camera_id)
         running = self._running.get(camera.id)
         if running is None:
-            raise OnvifUnsupportedError(f"camera {camera.id} has no ONVIF: set its onvif_url")
+            raise OnvifUnsupportedError(f"camera {camera.id} has no ONVIF: set its onvif_url").because(
+                "onvif_not_set", camera_id=camera.id
+            )
         return running.movement
 
     async def apply(self) -> None:

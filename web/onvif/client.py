@@ -229,10 +229,10 @@ def _parsed(answer: Answer, request: Call) -> Element:
             raise OnvifUnauthorizedError(
                 "the camera wants the password in clear (HTTP Basic), which is not sent without TLS: choose Digest on"
                 " its own page, or use its https:// address"
-            )
+            ).because("password_in_clear")
         raise OnvifUnauthorizedError(f"the camera refuses {request.operation} to this user; correct user and password")
     if answer.status == 404:
-        raise OnvifUnsupportedError("there is no ONVIF service at this address")
+        raise OnvifUnsupportedError("there is no ONVIF service at this address").because("no_onvif_service")
     try:
         found = parse_answer(answer.body, request.operation)
     except OnvifError as error:

@@ -26,6 +26,7 @@ from gateway.onvif.device import DeviceInformation, suggested_id
 from gateway.onvif.errors import OnvifError, OnvifUnauthorizedError, OnvifUnreachableError, OnvifUnsupportedError
 from gateway.onvif.media import Profile
 from gateway.onvif.soap import Service
+from gateway.rendition import UNDECODABLE_CODE
 from gateway.rtsp.auth import Credentials
 from web.onvif.client import OnvifClient, Tries
 from web.onvif.picture import keyframe, small_jpeg
@@ -103,7 +104,7 @@ async def look_at_rtsp(host: str, port: int, look: Look) -> DeviceReport:
     if found is None:
         raise OnvifUnsupportedError(
             f"{host} has none of the RTSP addresses of common makers: its manual or its own page tells its address"
-        )
+        ).because("no_rtsp_address")
     maker, main, sub = found
     streams = []
     for name, path in (("main", main), ("sub", sub)):
@@ -160,15 +161,17 @@ async def _streams(client: OnvifClient, service: Service, profiles: Sequence[Pro
 
 
 async def _stream(client: OnvifClient, service: Service, profile: Profile, until_s: float) -> DeviceStream:
-    url, problem = "", None
+    url, problem, code = "", None, None
     try:
         async with asyncio.timeout_at(until_s):
             written = media.parse_uri(await client.call(media.get_stream_uri(service, profile.token)))
         url = own_stream_url(written, client.host)
     except TimeoutError:
         problem = "the device took too long for the addresses of all its streams"
+        code = OnvifUnreachableError.code
     except (LiveedgeError, ValueError) as error:
         problem = f"it has no RTSP address: {redact(error)}"
+        code = error.reason or error.code if isinstance(error, LiveedgeError) else OnvifError.code
     return DeviceStream(
         token=profile.token,
         name=profile.name,
@@ -181,6 +184,7 @@ async def _stream(client: OnvifClient, service: Service, profile: Profile, until
         url=url,
         picture=None,
         problem=problem,
+        problem_code=code,
     )
 
 
@@ -217,14 +221,15 @@ async def _with_pictures(
                 if stream.picture is None and stream.url and not is_refused:
                     stream = await _measured(stream, look, client.device)
         except TimeoutError:
-            stream = stream.model_copy(update={"problem": "the device took too long for pictures of all its streams"})
+            slow = OnvifUnreachableError("the device took too long for pictures of all its streams")
+            stream = _without_picture(stream, slow)
         except CaptureError as error:
             if isinstance(error, CameraRefusedError):
                 refused.add(token)
-            stream = stream.model_copy(update={"problem": redact(error)})
+            stream = _without_picture(stream, error)
         except OnvifError as error:
             is_refused = True
-            stream = stream.model_copy(update={"problem": str(error)})
+            stream = _without_picture(stream, error)
         by_token[token] = stream
     return [by_token[each.token] for each in streams], refused
 
@@ -239,12 +244,16 @@ async def _from_snapshot(client: OnvifClient, service: Service, stream: DeviceSt
     return stream if picture is None else stream.model_copy(update={"picture": _base64(picture)})
 
 
+def _without_picture(stream: DeviceStream, error: LiveedgeError) -> DeviceStream:
+    return stream.model_copy(update={"problem": redact(error), "problem_code": error.reason or error.code})
+
+
 async def _from_rtsp(stream: DeviceStream, look: Look, device_address: str) -> DeviceStream:
     """Raises :class:`~gateway.onvif.errors.OnvifUnauthorizedError` where the password is refused; rule 1."""
     try:
         return await _measured(stream, look, device_address)
     except CaptureError as error:
-        return stream.model_copy(update={"problem": redact(error)})
+        return _without_picture(stream, error)
 
 
 async def _measured(stream: DeviceStream, look: Look, device_address: str) -> DeviceStream:
@@ -254,13 +263,16 @@ async def _measured(stream: DeviceStream, look: Look, device_address: str) -> De
     except CameraUnauthorizedError as error:
         if look.credentials is not None:
             look.tries.passwords.failed(device_address, look.credentials, look.tries.clock.monotonic())
-        raise OnvifUnauthorizedError(f"over RTSP the camera refuses this user: {redact(error)}") from None
+        raise OnvifUnauthorizedError(f"over RTSP the camera refuses this user: {redact(error)}").because(
+            "camera_unauthorized"
+        ) from None
     measured = {"codec": info.codec, "width": info.width, "height": info.height}
     return stream.model_copy(
         update={
             **measured,
             "picture": _base64(picture) if picture is not None else None,
             "problem": None if picture is not None else "its keyframe cannot be decoded",
+            "problem_code": None if picture is not None else UNDECODABLE_CODE,
         }
     )
 

@@ -125,7 +125,7 @@ class Movement:
         connected = await self._onvif.connected()
         if self._options is None or self._options[0] is not connected:
             if not connected.profile.has_ptz:
-                raise OnvifUnsupportedError(f"camera {self._camera_id} cannot be moved")
+                raise OnvifUnsupportedError(f"camera {self._camera_id} cannot be moved").because("camera_unmovable")
             try:
                 options = ptz.parse_options(await self._onvif.call(ptz.get_options(connected.profile.ptz)))
             except OnvifUnauthorizedError:
@@ -146,7 +146,7 @@ class Movement:
         if zoom is not None and zoom > ptz.ZOOMED:
             raise OnvifUnsupportedError(
                 "the camera does not say how much of its range a picture shows that is zoomed in: zoom out first"
-            )
+            ).because("zoom_out_first")
 
     def _cancel_end(self) -> None:
         if self._end is not None:
@@ -175,7 +175,9 @@ class Movement:
 
 
 def _too_many() -> UnavailableError:
-    return UnavailableError("the camera is slower than the commands: send fewer", retry_after_s=1)
+    return UnavailableError("the camera is slower than the commands: send fewer", retry_after_s=1).because(
+        "camera_slow"
+    )
 
 
 def _call(command: PtzFields, token: str, options: PtzOptions) -> Call:
@@ -190,6 +192,8 @@ def _call(command: PtzFields, token: str, options: PtzOptions) -> Call:
     if command.action == "center":
         request = ptz.center_on(token, command.x or 0.0, command.y or 0.0, options)
         if request is None:
-            raise OnvifUnsupportedError("the camera cannot turn to a place of its picture: it has no relative movement")
+            raise OnvifUnsupportedError(
+                "the camera cannot turn to a place of its picture: it has no relative movement"
+            ).because("no_relative_movement")
         return request
     return ptz.go_home(token)

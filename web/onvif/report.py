@@ -43,6 +43,7 @@ class DeviceStream(BaseModel):
     url: str = Field(description="its RTSP address, without user and password")
     picture: str | None = Field(description="a JPEG of it, in base64")
     problem: str | None = Field(description="why there is no picture, as a sentence")
+    problem_code: str | None = Field(default=None, description="the same for programs: the code or reason of an error")
 
 
 class DeviceCamera(BaseModel):

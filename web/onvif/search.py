@@ -77,11 +77,13 @@ def parse_targets(texts: Sequence[str], allows_metadata: bool = False) -> list[T
             if not is_metadata(target.address) or allows_metadata:
                 targets[target] = None
             elif "/" not in text:
-                raise BadRequestError(f"{text[:60]}: no camera can be there; it may be a cloud's metadata service")
+                raise BadRequestError(
+                    f"{text[:60]}: no camera can be there; it may be a cloud's metadata service"
+                ).because("address_invalid", address=text[:60])
             if len(targets) > ADDRESSES_MAX:
                 raise BadRequestError(
                     f"these are more than {ADDRESSES_MAX} addresses: search one network after another"
-                )
+                ).because("addresses_max", limit=ADDRESSES_MAX)
     return list(targets)
 
 
@@ -94,14 +96,20 @@ def _parse(text: str) -> Iterable[Target]:
         raise BadRequestError(
             f"{text[:60]!r} is no address: write 192.168.1.20, 192.168.1.20:8080, 192.168.1.0/24, fd00::20 or"
             " [fd00::20]:8080"
-        ) from None
+        ).because("address_invalid", address=text[:60]) from None
     if port is not None and not 0 < port < 65_536:
-        raise BadRequestError(f"{text[:60]!r}: a port is between 1 and 65535")
+        raise BadRequestError(f"{text[:60]!r}: a port is between 1 and 65535").because(
+            "address_invalid", address=text[:60]
+        )
     if network.num_addresses > ADDRESSES_MAX:
-        raise BadRequestError(f"{text[:60]}: at most {ADDRESSES_MAX} addresses, which is a /22, are searched at once")
+        raise BadRequestError(
+            f"{text[:60]}: at most {ADDRESSES_MAX} addresses, which is a /22, are searched at once"
+        ).because("addresses_max", limit=ADDRESSES_MAX)
     is_shared = isinstance(network, ipaddress.IPv4Network) and network.subnet_of(_SHARED)
     if network.num_addresses > 1 and not (network.is_private or is_shared):
-        raise BadRequestError(f"{text[:60]} is not a private network: name single addresses")
+        raise BadRequestError(f"{text[:60]} is not a private network: name single addresses").because(
+            "network_public", address=text[:60]
+        )
     hosts: Iterator[Address] = network.hosts() if network.num_addresses > 2 else iter(network)
     return (Target(each, port) for each in hosts)
 

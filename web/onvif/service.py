@@ -69,7 +69,7 @@ class Onvif:
         """The devices, and whether the search was complete. Raises ``BadRequestError`` and ``UnavailableError``."""
         targets = parse_targets(addresses, self._gateway.camera_store.settings.allow_metadata_addresses)
         if self._is_searching:
-            raise UnavailableError("a search is running; wait until it ends", retry_after_s=5)
+            raise UnavailableError("a search is running; wait until it ends", retry_after_s=5).because("search_running")
         self._is_searching = True
         try:
             found = await search(targets, multicast_s=multicast_s, check=self.check, tries=self.tries)
@@ -97,7 +97,9 @@ class Onvif:
     async def _look(self) -> AsyncIterator[None]:
         """Rule 1."""
         if self._looks >= LOOKS_MAX:
-            raise UnavailableError(f"{LOOKS_MAX} devices are being looked at; wait until that ends", retry_after_s=5)
+            raise UnavailableError(
+                f"{LOOKS_MAX} devices are being looked at; wait until that ends", retry_after_s=5
+            ).because("search_running")
         self._looks += 1
         try:
             yield

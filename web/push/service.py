@@ -157,7 +157,9 @@ class Push:
         for each in self.of(grant):
             if each.id == subscription_id:
                 return each
-        raise NotFoundError("there is no such subscription; GET /api/push/subscriptions lists yours")
+        raise NotFoundError("there is no such subscription; GET /api/push/subscriptions lists yours").because(
+            "subscription_gone"
+        )
 
     async def remove(self, *ids: str) -> None:
         """Remove some. Raises ``UnavailableError``."""
@@ -168,7 +170,9 @@ class Push:
         """Send a message at once. Raises ``UnavailableError``."""
         delivery = self.deliveries.get(subscription.id)
         if delivery is None:
-            raise UnavailableError("nothing can be sent to this subscription at present", retry_after_s=10)
+            raise UnavailableError("nothing can be sent to this subscription at present", retry_after_s=10).because(
+                "subscription_busy"
+            )
         return await delivery.send_now(trial(subscription.wanted.language, datetime.now().astimezone()))
 
     def status(self, subscription: Subscription) -> PushSubscription:

@@ -145,15 +145,19 @@ class PushStore:
             raise UnavailableError(
                 f"the subscription was not saved, because DATA_DIR cannot be written ({error.strerror})",
                 retry_after_s=30,
-            ) from None
+            ).because("data_dir_unwritable") from None
         self._all = subscriptions
 
 
 def _require_room(subscriptions: Mapping[str, Subscription], owner: str) -> None:
     if len(subscriptions) >= SUBSCRIPTIONS_MAX:
-        raise ConflictError(f"there are {SUBSCRIPTIONS_MAX} subscriptions, the limit; remove one in the list")
+        raise ConflictError(f"there are {SUBSCRIPTIONS_MAX} subscriptions, the limit; remove one in the list").because(
+            "limit_reached", limit=SUBSCRIPTIONS_MAX
+        )
     if sum(each.holder.owner == owner for each in subscriptions.values()) >= PER_OWNER_MAX:
-        raise ConflictError(f"this token has {PER_OWNER_MAX} subscriptions, the limit; remove one in the list")
+        raise ConflictError(f"this token has {PER_OWNER_MAX} subscriptions, the limit; remove one in the list").because(
+            "limit_reached", limit=PER_OWNER_MAX
+        )
 
 
 def _parse(documents: Mapping[str, str]) -> dict[str, Subscription]:

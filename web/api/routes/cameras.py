@@ -42,7 +42,9 @@ async def add_camera(request: web.Request) -> web.Response:
     table = await read_object(request)
     camera_id = table.pop("camera_id", None)
     if not isinstance(camera_id, str):
-        raise BadRequestError('camera_id is missing: send {"camera_id": "door", "url": "rtsp://…"}')
+        raise BadRequestError('camera_id is missing: send {"camera_id": "door", "url": "rtsp://…"}').because(
+            "field_invalid", field="camera_id", problem="missing"
+        )
     await _check_target(request, table)
     camera = await request.app[GATEWAY].changes.add(camera_id, table)
     headers = {"Location": f"/api/cameras/{camera_id}"}

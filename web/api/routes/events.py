@@ -73,7 +73,9 @@ async def list_camera_events(request: web.Request) -> web.Response:
     """List the events of one camera that overlap a time range, newest first."""
     camera_id = request.match_info["camera"]
     if not CAMERA_ID.fullmatch(camera_id):
-        raise NotFoundError(f"there is no camera {camera_id[:64]!r}")
+        raise NotFoundError(f"there is no camera {camera_id[:64]!r}").because(
+            "camera_unknown", camera_id=camera_id[:64]
+        )
     answer = await _list(request, frozenset({camera_id}))
     if not await request.app[GATEWAY].events.has_camera(camera_id):
         await require_recorded_camera(request, camera_id)
@@ -146,7 +148,7 @@ async def visible_event(request: web.Request, event_id: str | None = None) -> Ev
     event = await request.app[GATEWAY].events.get(event_id) if EVENT_ID.fullmatch(event_id) else None
     grant = grant_of(request)
     if event is None or not any(grant.may(scope, event.camera_id) for scope in Scope):
-        raise NotFoundError(f"there is no event {event_id[:64]!r}; it may have been deleted")
+        raise NotFoundError(f"there is no event {event_id[:64]!r}; it may have been deleted").because("event_gone")
     return event
 
 

@@ -99,7 +99,7 @@ def visible_export(request: web.Request, export_id: str | None = None) -> Export
     """The export in the path, or another one. Raises :class:`~gateway.errors.NotFoundError` unless it may be seen."""
     job = request.app[GATEWAY].exports.job(request.match_info["export"] if export_id is None else export_id)
     if not _may_see(request, job):
-        raise NotFoundError("there is no such export: it was deleted, or its time is over")
+        raise NotFoundError("there is no such export: it was deleted, or its time is over").because("export_gone")
     return job
 
 

@@ -43,11 +43,13 @@ async def create_token(request: web.Request) -> web.Response:
     now_90k = request.app[GATEWAY].clock.wall_90k()
     expires_90k = None if body.expires is None else parse_time(body.expires, "expires")
     if expires_90k is not None and expires_90k <= now_90k:
-        raise BadRequestError("expires is in the past: choose a later time, or leave it out")
+        raise BadRequestError("expires is in the past: choose a later time, or leave it out").because("expires_in_past")
     role = role_of(body.granted)
     cameras = None if body.cameras is None else frozenset(body.cameras)
     if any(grant.name == f"token {body.name}" for grant in authenticator.tokens.static.grants):
-        raise ConflictError(f"the settings have a token with the name {body.name!r} already: choose another")
+        raise ConflictError(f"the settings have a token with the name {body.name!r} already: choose another").because(
+            "token_name_taken", name=body.name
+        )
     token, text = await authenticator.issued.tokens.create(
         body.name, role, body.granted, cameras, expires_90k, grant_of(request).name
     )
@@ -99,7 +101,7 @@ def _require_issuing(authenticator: Authenticator) -> None:
     if not authenticator.is_enabled:
         raise ConflictError(
             "authentication is off, so that everybody may do everything without a token: set AUTH_TOKEN first"
-        )
+        ).because("auth_off")
 
 
 def _fields(token: IssuedToken) -> dict[str, object]:

@@ -4,6 +4,7 @@
 import { type Api, toFailure } from "./core/api.ts";
 import { Latency } from "./core/clock.ts";
 import { clockOf, localNow, sampleClock } from "./core/clock-sync.ts";
+import { cameraReason } from "./core/error-texts.ts";
 import { type CameraCheck, type Command, TransportFallback } from "./core/fallback.ts";
 import { isGatewayResponse, refusesOrigin, whenReachable } from "./core/reachability.ts";
 import type { RenditionRequest, ShownRendition, Tile } from "./core/rendition.ts";
@@ -266,16 +267,20 @@ export class LivePlayback {
     try {
       const {
         state: main,
-        error_message,
         live_edge,
         sub,
+        ...about
       } = await api.json<Camera>(`/api/cameras/${camera}`, {
         // Safari has AbortSignal.any, which could add our own signal, only from 17.4 on. A late answer changes nothing.
         signal: AbortSignal.timeout(CHECK_TIMEOUT_MS),
       });
       // One of the two streams is enough.
       const state = sub?.state === "live" ? "live" : main;
-      return { state, message: error_message ?? "", liveEdge: live_edge ? Date.parse(live_edge.time) : null };
+      return {
+        state,
+        message: cameraReason(api.language, about),
+        liveEdge: live_edge ? Date.parse(live_edge.time) : null,
+      };
     } catch (error) {
       if (!isGatewayResponse(error)) return null;
       const failure = toFailure(error);

@@ -68,7 +68,7 @@ export class PlayerAttributes extends BaseElement {
   }
 
   protected get api(): Api {
-    return new Api(this.src, this.token);
+    return new Api(this.src, this.token, this.language);
   }
 
   protected get language(): Language {

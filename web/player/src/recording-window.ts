@@ -67,7 +67,7 @@ export class RecordingWindow {
       if (!fatal) return;
       if (response?.code === 404 && this.recorded === null) this.recorded = [];
       else if (type === "mediaError" && this.error === null) this.hls.recoverMediaError();
-      else this.error = response?.code ? `HTTP ${response.code}` : type;
+      else this.error = response?.code ? api.errorOf(response.code, String(response.data ?? "")).message : "";
     });
     this.hls.attachMedia(this.surface);
     const name = keyframesEvery === null ? "dvr" : "iframes";

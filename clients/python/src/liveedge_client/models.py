@@ -281,6 +281,8 @@ class Camera(Model):
     """without user and password"""
     error_message: str | None = None
     """why there is no video, as a sentence"""
+    error_code: str | None = None
+    """the same for programs: the code of an error, or a reason that is more exact"""
     down_since: str | None = None
     """since when there is no video that should be there, RFC 3339 UTC"""
     viewers: dict[str, int]
@@ -587,6 +589,8 @@ class DeviceStream(Model):
     """a JPEG of it, in base64"""
     problem: str | None = None
     """why there is no picture, as a sentence"""
+    problem_code: str | None = None
+    """the same for programs: the code or reason of an error"""
 
 
 class DiscoverAnswer(Model):
@@ -756,6 +760,10 @@ class Export(Model):
     """the code of what went wrong"""
     message: str | None = None
     """what went wrong, as a sentence"""
+    reason: str | None = None
+    """more exact than `error`, for programs"""
+    values: dict[str, str | int | float] | None = None
+    """what a sentence for `reason` names"""
 
 
 class ExportList(Model):
@@ -1352,6 +1360,8 @@ class StreamStatus(Model):
     """without user and password"""
     error_message: str | None = None
     """why there is no video, as a sentence"""
+    error_code: str | None = None
+    """the same for programs: the code of an error, or a reason that is more exact"""
     down_since: str | None = None
     """since when there is no video that should be there, RFC 3339 UTC"""
     viewers: dict[str, int]

@@ -1,9 +1,11 @@
 // The gateway's HTTP API: its address, the token, and its errors.
 
 import type { Error as ErrorBody, SignedUrl } from "../generated/api.ts";
+import { errorText } from "./error-texts.ts";
+import type { Language } from "./i18n.ts";
 import type { Failure } from "./transports.ts";
 
-/** An HTTP error, with the gateway's own code and message. */
+/** An HTTP error, with the gateway's own code, and its message in the language of the `Api` where that has a text. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
@@ -43,6 +45,8 @@ export class Api {
     /** URL of the gateway, without a trailing slash. */
     readonly base: string,
     public token: string | null = null,
+    /** Of the messages of errors. */
+    public language: Language = "en",
   ) {}
 
   url(path: string): string {
@@ -61,16 +65,22 @@ export class Api {
       headers: { ...this.headers, ...init.headers },
     });
     if (response.ok) return response;
-    let code = "http";
-    let message = `${response.status} ${response.statusText}`.trim();
+    throw this.errorOf(response.status, await response.text().catch(() => ""), response.statusText);
+  }
+
+  /** The error in the body of an answer. */
+  errorOf(status: number, text: string, statusText = ""): ApiError {
     try {
-      const body = (await response.json()) as Partial<ErrorBody> | null;
-      if (typeof body?.error === "string") code = body.error;
-      if (typeof body?.message === "string") message = body.message;
+      const body = JSON.parse(text) as Partial<ErrorBody> | null;
+      if (typeof body?.error === "string" && typeof body.message === "string") {
+        const about = { error: body.error, reason: body.reason, values: body.values };
+        return new ApiError(status, body.error, errorText(this.language, about) ?? body.message);
+      }
     } catch {
-      // The response is not the gateway's but a proxy's: only its status is known.
+      // The answer is not the gateway's but a proxy's: only its status is known.
     }
-    throw new ApiError(response.status, code, message);
+    const message = errorText(this.language, { error: "http_error" });
+    return new ApiError(status, "http", message ? `${message} (${status})` : `${status} ${statusText}`.trim());
   }
 
   async json<T>(path: string, init: RequestInit = {}): Promise<T> {

@@ -85,7 +85,7 @@ function cameraNotice(
   if (state === "notFound") return translate(language, "noSuchCamera", { camera });
   const sentence = translate(language, CAMERA_NOTICES[state] ?? "cameraFailed");
   if (!message) return sentence;
-  // The gateway's message is English. In another language it gets a line of its own.
+  // In Korean, the message is a sentence that does not follow a colon well.
   return language === "en" ? `${sentence.replace(/[.…]+$/, "")}: ${message}` : `${sentence}\n${message}`;
 }
 

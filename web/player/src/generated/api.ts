@@ -85,6 +85,8 @@ export interface Camera {
   rtsp_url: string;
   /** why there is no video, as a sentence */
   error_message: string | null;
+  /** the same for programs: the code of an error, or a reason that is more exact */
+  error_code: string | null;
   /** since when there is no video that should be there, RFC 3339 UTC */
   down_since: string | null;
   /** number of viewers by transport */
@@ -383,6 +385,8 @@ export interface DeviceStream {
   picture: string | null;
   /** why there is no picture, as a sentence */
   problem: string | null;
+  /** the same for programs: the code or reason of an error */
+  problem_code: string | null;
 }
 
 /** The devices that were found, by address. */
@@ -440,6 +444,10 @@ export type EngineName = "auto" | "rtsp" | "pyav" | "opencv" | "fake";
 export interface Error {
   error: string;
   message: string;
+  /** more exact than `error`, for programs: by it a client makes a sentence of its own */
+  reason?: string | null;
+  /** what such a sentence names: a field, a limit, a host */
+  values?: Record<string, string | number> | null;
 }
 
 /** Something that happened on a camera. */
@@ -555,6 +563,10 @@ export interface Export {
   error: string | null;
   /** what went wrong, as a sentence */
   message: string | null;
+  /** more exact than `error`, for programs */
+  reason: string | null;
+  /** what a sentence for `reason` names */
+  values: Record<string, string | number> | null;
 }
 
 /** The exports that the credentials allow to see, the newest first. */
@@ -1146,6 +1158,8 @@ export interface StreamStatus {
   rtsp_url: string;
   /** why there is no video, as a sentence */
   error_message: string | null;
+  /** the same for programs: the code of an error, or a reason that is more exact */
+  error_code: string | null;
   /** since when there is no video that should be there, RFC 3339 UTC */
   down_since: string | null;
   /** number of viewers by transport */

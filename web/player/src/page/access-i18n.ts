@@ -58,7 +58,6 @@ const en = {
   revokedAt: "revoked {time}",
   by: "by {who}",
   isOff: "Everybody who reaches this gateway may do everything. To use tokens, set AUTH_TOKEN in the settings.",
-  failed: "The request failed: {message}",
 };
 
 export type AccessMessageKey = keyof typeof en;
@@ -118,7 +117,6 @@ const ko: Record<AccessMessageKey, string> = {
   revokedAt: "{time} 폐기됨",
   by: "{who} 생성",
   isOff: "게이트웨이에 접속하는 누구나 모든 작업을 할 수 있습니다. 토큰을 사용하려면 설정에서 AUTH_TOKEN을 지정하세요.",
-  failed: "요청을 처리하지 못했습니다: {message}",
 };
 
 export function t(key: AccessMessageKey, values: Record<string, string | number> = {}): string {

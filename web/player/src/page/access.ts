@@ -5,6 +5,7 @@ import type { CreatedToken, Link, LinkList, NewToken, SignedUrl, Token, TokenLis
 import { icon } from "../icons.ts";
 import { type AccessMessageKey, t } from "./access-i18n.ts";
 import { h, setText } from "./dom.ts";
+import { messageOf } from "./failure.ts";
 import { dateTime } from "./format.ts";
 import { t as word } from "./i18n.ts";
 import { nameOf, store } from "./store.ts";
@@ -72,7 +73,7 @@ export class AccessView {
   }
 
   private done(error: unknown): void {
-    setText(this.message, error === null ? "" : textOf(error));
+    setText(this.message, error === null ? "" : messageOf(error));
     void this.reload();
   }
 
@@ -87,7 +88,7 @@ export class AccessView {
       this.showTokens(tokens);
       this.showLinks(links);
     } catch (error) {
-      if (error instanceof ApiError) setText(this.message, textOf(error));
+      if (error instanceof ApiError) setText(this.message, messageOf(error));
     }
     if (!signal.aborted) this.timer = window.setTimeout(() => void this.reload(), POLL_MS);
   }
@@ -340,9 +341,4 @@ function field(key: AccessMessageKey, control: HTMLElement): HTMLElement {
 
 function option(value: string, text: string): HTMLOptionElement {
   return h("option", { value }, text);
-}
-
-function textOf(error: unknown): string {
-  if (error instanceof ApiError) return error.message;
-  return t("failed", { message: error instanceof Error ? error.message : String(error) });
 }

@@ -1,10 +1,10 @@
 // The dialog that changes a camera's settings, pauses and removes it. It sends what was changed, and nothing else: what
 // it does not show (credentials, other settings) stays as it is.
 
-import { ApiError } from "../core/api.ts";
 import type { Camera, CameraPatch } from "../generated/api.ts";
 import { isDialogOpen, openDialog, titledDialog } from "./dialog.ts";
 import { h, setText } from "./dom.ts";
+import { messageOf } from "./failure.ts";
 import { type PageMessageKey, t } from "./i18n.ts";
 import { nameOf, store } from "./store.ts";
 
@@ -100,7 +100,7 @@ class CameraSettings {
     try {
       await store.api.send(method, `/api/cameras/${this.camera.camera_id}`, settings);
     } catch (error) {
-      setText(this.error, error instanceof ApiError ? error.message : t("failed", { message: String(error) }));
+      setText(this.error, messageOf(error));
       return;
     } finally {
       this.box.inert = false;

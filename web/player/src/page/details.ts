@@ -1,10 +1,11 @@
 // The state and properties of a camera, and the button that starts and stops its capture.
 
-import { ApiError } from "../core/api.ts";
+import { cameraReason } from "../core/error-texts.ts";
 import { translate } from "../core/i18n.ts";
 import type { Camera, CameraRecordingStatus } from "../generated/api.ts";
 import { showCameraSettings } from "./camera-settings.ts";
 import { h, setText } from "./dom.ts";
+import { messageOf } from "./failure.ts";
 import { bitrate, bytes, days } from "./format.ts";
 import { language, type PageMessageKey, t } from "./i18n.ts";
 import { store } from "./store.ts";
@@ -63,13 +64,13 @@ export class Details {
     set(
       "recording",
       archive?.error
-        ? t("recordingError", { error: archive.error })
+        ? t("recordingError", { error: recordingFault(archive) })
         : t(archive?.is_recording ? "recordingNow" : camera.record === "events" ? "recordsOnEvents" : "notRecording"),
     );
     set("capacity", archive ? capacityOf(archive) : "");
     set("reconnects", String(camera.reconnects));
     set("source", camera.rtsp_url);
-    setText(this.error, camera.error_message ?? "");
+    setText(this.error, cameraReason(language, camera));
     // A camera that always captures cannot be stopped.
     const isAlwaysOn = camera.start === "always" || camera.record === "always";
     this.button.hidden = !store.hasScope("control") || (isAlwaysOn && !this.isWanted(camera));
@@ -92,7 +93,7 @@ export class Details {
     try {
       await store.api.post(`/api/cameras/${this.id}/capture/${this.isWanted(camera) ? "stop" : "start"}`);
     } catch (error) {
-      setText(this.error, t("failed", { message: error instanceof ApiError ? error.message : String(error) }));
+      setText(this.error, messageOf(error));
     }
     await store.refresh();
     this.button.focus();
@@ -114,4 +115,10 @@ function capacityOf({ days_that_fit, bytes_per_day }: CameraRecordingStatus): st
 function viewersOf({ viewers }: Camera): string {
   const active = Object.entries(viewers).filter(([, count]) => count > 0);
   return active.length === 0 ? t("nobody") : active.map(([transport, count]) => `${count} × ${transport}`).join(", ");
+}
+
+/** Why a camera is not recorded. */
+function recordingFault({ error, disk_fault }: CameraRecordingStatus): string {
+  if (language === "en") return error ?? "";
+  return t(disk_fault === null ? "disk_unknown" : `disk_${disk_fault}`);
 }

@@ -1,13 +1,15 @@
 // The view of exports: a form, the list of exports with their progress, and the verifier.
 
 import { ApiError } from "../core/api.ts";
+import { errorText } from "../core/error-texts.ts";
 import type { Export, ExportList, NewExport, SignedUrl } from "../generated/api.ts";
 import { type Icon, icon } from "../icons.ts";
 import { save } from "./archive.ts";
 import { h, setText } from "./dom.ts";
 import { type ExportsMessageKey, t } from "./exports-i18n.ts";
+import { messageOf } from "./failure.ts";
 import { bytes, clock, since } from "./format.ts";
-import { t as word } from "./i18n.ts";
+import { language, t as word } from "./i18n.ts";
 import { nameOf, store } from "./store.ts";
 import { Verifier } from "./verifier.ts";
 
@@ -167,10 +169,7 @@ export class ExportsView {
 
   private fail(error: unknown): void {
     if (error instanceof DOMException && error.name === "AbortError") return;
-    setText(
-      this.message,
-      error instanceof ApiError ? error.message : t("failed", { message: error instanceof Error ? error.message : "" }),
-    );
+    setText(this.message, messageOf(error));
   }
 }
 
@@ -220,7 +219,9 @@ class Row {
     const isDone = shown.state === "done";
     const kept = shown.expires && isDone ? ` · ${t("until", { time: since(Date.parse(shown.expires)) })}` : "";
     const size = shown.size !== null ? ` · ${bytes(shown.size)}` : "";
-    const why = shown.message ? `: ${shown.message}` : "";
+    const { error, message, reason, values } = shown;
+    const text = errorText(language, { error: error ?? "", reason, values }) ?? message;
+    const why = text ? `: ${text}` : "";
     setText(this.state, `${t(`state_${shown.state}` as ExportsMessageKey)}${size}${kept}${why}`);
     this.element.dataset.state = shown.state;
     this.progress.hidden = isDone || shown.state === "failed";

@@ -1,11 +1,11 @@
 // The dialog of notifications: what this browser is notified of, and the list of all browsers that are.
 
-import { ApiError } from "../core/api.ts";
 import { browserName, KINDS, type PushChoice, parseLabels } from "../core/push.ts";
 import type { PushSubscriptionList, PushTest, PushSubscription as Subscribed } from "../generated/api.ts";
 import { icon } from "../icons.ts";
 import { isDialogOpen, openDialog, titledDialog } from "./dialog.ts";
 import { h, setText } from "./dom.ts";
+import { messageOf } from "./failure.ts";
 import { since } from "./format.ts";
 import { language } from "./i18n.ts";
 import { type NotificationsMessageKey, t } from "./notifications-i18n.ts";
@@ -162,7 +162,15 @@ class Notifications {
         "div",
         {},
         h("b", {}, name),
-        h("small", {}, each.error ?? (time ? t("lastDelivered", { time }) : t("nothingYet"))),
+        h(
+          "small",
+          {},
+          each.error
+            ? t("notDelivered", { message: each.error })
+            : time
+              ? t("lastDelivered", { time })
+              : t("nothingYet"),
+        ),
       ),
       rowButton("bell", t("testOf", { name }), () => void this.run(() => this.sendTest(each))),
       rowButton("remove", t("removeOf", { name }), () => void this.run(() => this.remove(each))),
@@ -175,8 +183,7 @@ class Notifications {
     try {
       await work();
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      setText(this.message, error instanceof ApiError ? message : t("failed", { message }));
+      setText(this.message, messageOf(error));
     }
     this.box.removeAttribute("aria-busy");
   }

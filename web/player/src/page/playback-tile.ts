@@ -69,7 +69,8 @@ export class PlaybackTile {
             ? t("noNextRecording")
             : t("nextRecordingAt", { time: `${since(status.next)}:${seconds(status.next)}` });
       this.tell(t("nothingRecorded"), next);
-    } else if (status.kind === "error") this.tell(t("noRecordingAtAll", { message: status.message }), "");
+    } else if (status.kind === "error")
+      this.tell(status.message ? t("noRecordingAtAll", { message: status.message }) : t("recordingUnreadable"), "");
     else this.tell(t("tileLoading"), "");
     if (captureTime !== null || status.kind !== "loading")
       setText(this.time, captureTime === null ? "" : clockText(captureTime));

@@ -6,6 +6,7 @@ import type { PtzCommand, PtzState } from "../generated/api.ts";
 import { type Icon, icon } from "../icons.ts";
 import type { LiveEdgePlayer } from "../player.ts";
 import { h, setText } from "./dom.ts";
+import { messageOf } from "./failure.ts";
 import { type PageMessageKey, t } from "./i18n.ts";
 import { store } from "./store.ts";
 
@@ -169,7 +170,7 @@ export class PtzPanel {
       await store.api.fetch(this.path, { method: "POST", headers, body: JSON.stringify(command), keepalive: true });
       setText(this.message, "");
     } catch (error) {
-      setText(this.message, t("failed", { message: error instanceof ApiError ? error.message : String(error) }));
+      setText(this.message, messageOf(error));
     }
   }
 }

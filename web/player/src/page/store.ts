@@ -12,6 +12,7 @@ import type {
   SignedOut,
   Status,
 } from "../generated/api.ts";
+import { language } from "./i18n.ts";
 
 // In a variable, because the bundler would treat a literal as an asset.
 const SCRIPT_URL = import.meta.url;
@@ -50,7 +51,7 @@ export class Store extends EventTarget {
 
   constructor() {
     super();
-    this.api = new Api(new URL("..", SCRIPT_URL).href.replace(/\/$/, ""), sessionStorage.getItem(TOKEN_KEY));
+    this.api = new Api(new URL("..", SCRIPT_URL).href.replace(/\/$/, ""), sessionStorage.getItem(TOKEN_KEY), language);
     // A hidden tab does not poll. It polls at once when it is visible again.
     document.addEventListener("visibilitychange", () => document.hidden || void this.refresh());
     addEventListener("online", () => void this.refresh());

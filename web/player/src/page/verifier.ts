@@ -13,6 +13,7 @@ import { hashOf } from "../core/sha256.ts";
 import type { EvidenceKeys, Verification } from "../generated/api.ts";
 import { h, setText } from "./dom.ts";
 import { sentence, t } from "./exports-i18n.ts";
+import { messageOf } from "./failure.ts";
 import { store } from "./store.ts";
 
 /** What the gateway takes in a request. */
@@ -78,7 +79,7 @@ export class Verifier {
       this.status.dataset.verdict = isRight ? "right" : "wrong";
       setText(this.status, t(isRight ? "verified" : "notVerified", { name: file.name }));
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       setText(this.status, t("cannotVerify", { name: file.name, message }));
     } finally {
       this.file.disabled = false;
@@ -111,6 +112,6 @@ const verifyByGateway: VerifySignature = async (_pem, signature, data) => {
     const { valid } = await store.api.post<Verification>("/api/evidence/verify", { statement, signature });
     return valid;
   } catch (error) {
-    throw new VerifierError(error instanceof Error ? error.message : "");
+    throw new VerifierError(messageOf(error));
   }
 };

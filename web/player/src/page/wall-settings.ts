@@ -1,11 +1,11 @@
 // The dialog that makes, changes and removes a saved wall.
 
-import { ApiError } from "../core/api.ts";
 import { moved, newWallId } from "../core/walls.ts";
 import type { Wall, WallSettings, WallTile } from "../generated/api.ts";
 import { icon } from "../icons.ts";
 import { isDialogOpen, openDialog, titledDialog } from "./dialog.ts";
 import { h, setText } from "./dom.ts";
+import { messageOf } from "./failure.ts";
 import { type PageMessageKey, t } from "./i18n.ts";
 import { nameOf, store } from "./store.ts";
 
@@ -166,7 +166,7 @@ class Dialog {
     try {
       await request();
     } catch (error) {
-      setText(this.error, error instanceof ApiError ? error.message : t("failed", { message: String(error) }));
+      setText(this.error, messageOf(error));
       return;
     } finally {
       this.box.inert = false;

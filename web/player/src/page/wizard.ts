@@ -1,7 +1,7 @@
 // The dialog that finds cameras, asks one for its streams, and adds it.
 
-import { ApiError } from "../core/api.ts";
 import { withCredentials } from "../core/camera-url.ts";
+import { cameraReason } from "../core/error-texts.ts";
 import type {
   DeviceCamera,
   DeviceReport,
@@ -12,8 +12,9 @@ import type {
 } from "../generated/api.ts";
 import { isDialogOpen, openDialog, titledDialog } from "./dialog.ts";
 import { h, setText } from "./dom.ts";
+import { messageOf } from "./failure.ts";
 import { bitrate } from "./format.ts";
-import { t } from "./i18n.ts";
+import { language, t } from "./i18n.ts";
 import { store } from "./store.ts";
 
 /** Open the dialog, unless one is open. */
@@ -234,7 +235,7 @@ class Wizard {
     } catch (error) {
       if (this.closing.signal.aborted) return;
       this.tell("");
-      setText(this.error, error instanceof ApiError ? error.message : t("failed", { message: String(error) }));
+      setText(this.error, messageOf(error));
     } finally {
       this.box.classList.remove("busy");
       this.setDisabled(false);
@@ -286,7 +287,12 @@ function streamRow(stream: DeviceStream): HTMLElement {
   return h(
     "li",
     {},
-    picture || h("div", { class: "no-picture" }, stream.problem ?? t("noPicture")),
+    picture ||
+      h(
+        "div",
+        { class: "no-picture" },
+        cameraReason(language, { error_code: stream.problem_code, error_message: stream.problem }) || t("noPicture"),
+      ),
     h("span", {}, describe(stream)),
   );
 }

@@ -12,7 +12,7 @@ const RETRY_MAX_MS = 15_000;
 
 // In a variable, because the bundler would treat a literal as an asset.
 const SCRIPT_URL = import.meta.url;
-const api = new Api(new URL("..", SCRIPT_URL).href.replace(/\/$/, ""), sessionStorage.getItem(TOKEN_KEY));
+const api = new Api(new URL("..", SCRIPT_URL).href.replace(/\/$/, ""), sessionStorage.getItem(TOKEN_KEY), language);
 const camera = decodeURIComponent(location.pathname.split("/").at(-1) ?? "");
 
 let stream: MediaStream | null = null;

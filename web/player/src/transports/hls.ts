@@ -1,6 +1,6 @@
 // LL-HLS with hls.js in low-latency mode, or with the browser's own HLS player if there is no Media Source.
 
-import { ApiError, toFailure } from "../core/api.ts";
+import { toFailure } from "../core/api.ts";
 import { liveSync, type Range, StallMargin } from "../core/live-sync.ts";
 import { levelOf, renditionOfUrl } from "../core/rendition.ts";
 import type { Failure } from "../core/transports.ts";
@@ -118,7 +118,7 @@ export class HlsTransport implements Transport {
     hls.on(Hls.Events.ERROR, (_, { fatal, response, details }) => {
       const code = response?.code ?? 0;
       if (code >= 400 && (fatal || code === 401 || code === 403)) {
-        this.fail(new ApiError(code, details, messageOf(response?.data) ?? "").failure);
+        this.fail(api.errorOf(code, String(response?.data ?? "")).failure);
       } else if (fatal) {
         this.fail({ kind: "connectionLost", message: details });
       }
@@ -198,13 +198,4 @@ function loadPolicy(maxLoadTimeMs: number) {
 function playingDate(video: HTMLVideoElement & { getStartDate?: () => Date }): Date | null {
   const zero = video.getStartDate?.().getTime() ?? Number.NaN;
   return Number.isNaN(zero) ? null : new Date(zero + video.currentTime * 1000);
-}
-
-function messageOf(body: unknown): string | undefined {
-  try {
-    const { message } = JSON.parse(String(body)) as { message?: string };
-    return message;
-  } catch {
-    return undefined;
-  }
 }

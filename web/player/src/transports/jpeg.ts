@@ -41,7 +41,7 @@ export class JpegTransport implements Transport {
       return;
     }
     socket.on("disconnect", () => this.fail(null));
-    socket.on("access_ended", (ended) => this.fail(toApiError(ended)));
+    socket.on("access_ended", (ended) => this.fail(toApiError(ended, this.context.api)));
     socket.on("video_frame_from_service", (frame: VideoFrame, acknowledge?: () => void) => {
       this.canvas
         .draw(frame.frame_data)
@@ -49,7 +49,10 @@ export class JpegTransport implements Transport {
         .catch((error: unknown) => this.fail(error))
         .finally(() => acknowledge?.());
     });
-    await request(socket, "frames_subscribe", { camera_id: this.context.camera, width: this.context.width });
+    await request(this.context.api, socket, "frames_subscribe", {
+      camera_id: this.context.camera,
+      width: this.context.width,
+    });
   }
 
   private fail(error: unknown): void {

@@ -171,7 +171,7 @@ export class WebRtcTransport implements Transport {
   /** What answers about the session. */
   private get api(): Api {
     const { api } = this.context;
-    return this.nodeUrl === null ? api : new Api(this.nodeUrl, api.token);
+    return this.nodeUrl === null ? api : new Api(this.nodeUrl, api.token, api.language);
   }
 
   private async offerByWhep(offer: string): Promise<Session> {
@@ -226,7 +226,7 @@ export class WebRtcTransport implements Transport {
     const client = crypto.randomUUID();
     this.query = renditionQuery(this.context.rendition(), this.context.tile());
     try {
-      const { sdp } = await request(socket, "webrtc_offer", {
+      const { sdp } = await request(this.context.api, socket, "webrtc_offer", {
         client_id: client,
         camera_id: this.context.camera,
         sdp: offer,
@@ -236,7 +236,8 @@ export class WebRtcTransport implements Transport {
       return {
         answer: sdp,
         resource: null,
-        rendition: (wanted) => request(socket, "webrtc_rendition_request", { client_id: client, ...wanted }),
+        rendition: (wanted) =>
+          request(this.context.api, socket, "webrtc_rendition_request", { client_id: client, ...wanted }),
         close: () => socket.disconnect(),
       };
     } catch (error) {
