@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import insert, text
 
+from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE
 from gateway.service import CaptureService
 from hls.archive import schema
@@ -123,7 +124,9 @@ async def run(data_dir: Path, count: int, calls: int) -> None:
         return await reader.segments.at("door", at_90k)
 
     async def play(at_90k: int) -> object:
-        return await reader.playlist(PlaylistRequest("door", at_90k, at_90k + hour_90k), "../../archive/")
+        return await reader.playlist(
+            PlaylistRequest("door", at_90k, at_90k + hour_90k, RenditionName.MAIN), "../../archive/"
+        )
 
     await measure("list, 100 segments", calls, list_page, until_90k)
     await measure("at", calls, look_up, until_90k)

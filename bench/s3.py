@@ -85,7 +85,7 @@ async def measure(client: aiohttp.ClientSession, ranges: list[tuple[str, str]], 
 async def ranges_of(client: aiohttp.ClientSession, url: str, seconds: int) -> list[tuple[str, str]]:
     """Address and byte range of each HLS segment."""
     start, end = to_rfc3339(START_90K), to_rfc3339(START_90K + seconds * CLOCK_RATE)
-    async with client.get(f"{url}/hls/door/dvr.m3u8", params={"start": start, "end": end}) as answer:
+    async with client.get(f"{url}/hls/door/dvr.m3u8", params={"start": start, "end": end, "prefer": "main"}) as answer:
         playlist = m3u8.loads(await answer.text(), uri=str(answer.url))
     found = []
     for segment in playlist.segments:

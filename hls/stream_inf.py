@@ -14,3 +14,11 @@ def stream_inf(
         f',CODECS="{codecs}",RESOLUTION={width}x{height},FRAME-RATE={frame_rate:.3f},CLOSED-CAPTIONS=NONE\n'
         f"{uri}\n"
     )
+
+
+def iframe_stream_inf(uri: str, *, peak_bps: int, codec: str, width: int, height: int) -> str:
+    """The line of an I-frame playlist (RFC 8216 §4.3.4.3), by which players show pictures while one scrubs.
+
+    ``peak_bps`` is at least the rate of its segments. ``codec`` is that of the video (RFC 6381).
+    """
+    return f'#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak_bps},CODECS="{codec}",RESOLUTION={width}x{height},URI="{uri}"\n'

@@ -23,7 +23,7 @@ from hls.archive.segment import Segment
 from hls.mp4.silence import CODEC_STRING, Silence
 from hls.playback.recording_order import Piece
 from hls.playback.rendition_merge import Numbers
-from hls.stream_inf import stream_inf
+from hls.stream_inf import iframe_stream_inf, stream_inf
 
 DEFAULT_S = 3600
 """What is played without a start."""
@@ -133,11 +133,17 @@ def playlist(
     return "\n".join([*head, *lines, ""])
 
 
-def variant(own: Sequence[Piece], pieces: Sequence[Piece], uri: str, silence: Silence | None = None) -> str | None:
+def variant(
+    own: Sequence[Piece],
+    pieces: Sequence[Piece],
+    uri: str,
+    silence: Silence | None = None,
+    iframes_uri: str | None = None,
+) -> str | None:
     """The lines of a variant in a multivariant playlist; ``None`` without any pieces.
 
     ``own`` is what was recorded of its stream, ``pieces`` what its playlist has, with ``silence`` where there is no
-    sound.
+    sound. ``iframes_uri`` is that of the playlist of its keyframes.
     """
     if not pieces:
         return None
@@ -147,9 +153,17 @@ def variant(own: Sequence[Piece], pieces: Sequence[Piece], uri: str, silence: Si
     codecs = dict.fromkeys(codec for piece in pieces for codec in piece.segment.codecs.split(","))
     if silence is not None and all(piece.segment.audio_codec is None for piece in pieces):
         codecs[CODEC_STRING] = None
-    return stream_inf(
+    peak_bps = _peak_bps(parts)
+    keyframes = ""
+    if iframes_uri is not None:
+        # The sizes of keyframes are not in the index. One that is shown until the next has fewer bytes than its GOP.
+        codec = largest.codecs.partition(",")[0]
+        keyframes = iframe_stream_inf(
+            iframes_uri, peak_bps=peak_bps, codec=codec, width=largest.width, height=largest.height
+        )
+    return keyframes + stream_inf(
         uri,
-        peak_bps=_peak_bps(parts),
+        peak_bps=peak_bps,
         average_bps=sum(size for size, _ in parts) * 8 * CLOCK_RATE // max(1, duration_90k),
         codecs=",".join(codecs),
         width=largest.width,

@@ -3,8 +3,9 @@
 Rules:
 
 1. ``rendition`` is one stream alone. ``prefer`` is one stream where it was recorded, and the other one elsewhere.
-2. Without either, a camera of which only one stream is recorded has the media playlist of that one. Where both are, it
-   has a multivariant playlist, which refers to the two of ``prefer``.
+2. Without either it is a multivariant playlist, which refers to those of ``prefer`` of the streams that were recorded,
+   and to the playlists of their keyframes (:mod:`hls.playback.keyframes`), which have an end. So what goes on, or has
+   an end in the future, has none of these, and of a camera with one stream it is the media playlist.
 3. With an end, a playlist is of what was recorded in [start, end), by its date. Without one, it has the order of
    recording, whatever the clock said (:mod:`hls.playback.recording_order`).
 4. What is merged of both streams and goes on begins with a multivariant playlist, also for ``prefer``. It fixes what
@@ -42,6 +43,8 @@ READS_MAX = 5
 """Attempts to read the index while no segment is written to it."""
 
 NAME = "dvr.m3u8"
+
+IFRAMES_NAME = "iframes.m3u8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,9 @@ class Playlists:
         if request.end_90k is None and self._archive.is_recorded(request.camera_id, request.rendition):
             why = f"camera {request.camera_id} has recorded nothing{what} in that time yet"
             raise UnavailableError(why, retry_after_s=2)
-        raise NotFoundError(f"camera {request.camera_id} has no recording{what} in that time")
+        raise NotFoundError(f"camera {request.camera_id} has no recording{what} in that time").because(
+            "nothing_recorded", cameras=request.camera_id
+        )
 
     async def recorded_from(self, camera_id: str, rendition: RenditionName, start_90k: int) -> list[Piece]:
         """What the open playlist of a stream from a date on has."""
@@ -210,7 +215,7 @@ class Playlists:
         has = [name for name, pieces in recorded.items() if pieces]
         if not has:
             return None
-        if len(has) == 1:
+        if len(has) == 1 and (span.is_open or request.rendition is not None or request.prefer is not None):
             is_ended = self._is_ended(request.camera_id, has[0], span)
             return dvr.playlist(recorded[has[0]], span.start_90k, is_ended=is_ended, base=base, silence=silence)
         end_90k = span.now_90k if span.end_90k is None else span.end_90k
@@ -221,7 +226,10 @@ class Playlists:
             return dvr.playlist(
                 pieces, span.start_90k, is_ended=True, base=base, first_discontinuity=first, silence=silence
             )
-        return _multivariant(dvr.variant(recorded[name], merged[name], _uri(span, name), silence) for name in has)
+        return _multivariant(
+            dvr.variant(recorded[name], merged[name], _uri(span, name), silence, _uri(span, name, IFRAMES_NAME))
+            for name in has
+        )
 
     async def _variants_from_now(
         self, request: PlaylistRequest, recorded: Mapping[RenditionName, list[Piece]], span: _Span, base: str
@@ -331,9 +339,9 @@ def _multivariant(variants: Iterable[str | None]) -> str | None:
     return "#EXTM3U\n" + "".join(lines) if lines else None
 
 
-def _uri(span: _Span, prefer: RenditionName) -> str:
+def _uri(span: _Span, prefer: RenditionName, playlist: str = NAME) -> str:
     end = f"&end={_seconds(span.end_90k)}" if span.end_90k is not None else ""
-    return f"{NAME}?start={_seconds(span.start_90k)}{end}&prefer={prefer.value}"
+    return f"{playlist}?start={_seconds(span.start_90k)}{end}&prefer={prefer.value}"
 
 
 def _seconds(ticks_90k: int) -> str:

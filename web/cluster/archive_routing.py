@@ -7,7 +7,8 @@ Rules:
 2. Without it, a file is looked for here, then in the index of all recordings. A clip or a picture is of the node whose
    files count for most of its time.
 3. A playlist of a span that several nodes have recorded is merged of theirs (:mod:`web.cluster.playlist_merge`): of one
-   stream, the one that is asked for, or else the main stream. A playlist without a start is that of the owner.
+   stream, the one that is asked for, or else the main stream. A multivariant one refers to merged ones. A playlist
+   without a start is that of the owner.
 4. While the database is away, this node answers from what it has.
 5. For a node that is away, this one answers with what is in the object storage (:mod:`web.cluster.stored_recordings`).
    A playlist that was listed before it went away stays as it was.
@@ -31,7 +32,7 @@ from hls.archive.segment import parse_name, rendition_of
 from hls.live.playlist import CONTENT_TYPE
 from hls.playback.segment_finder import SegmentFinder
 from web.cluster.forwarding import Forwarding
-from web.cluster.playlist_merge import merge_playlists, without_end
+from web.cluster.playlist_merge import merge_playlists, merge_variants, without_end
 from web.cluster.recordings import SharedIndex
 from web.cluster.service import Cluster
 from web.cluster.stored_recordings import StoredNode, StoredRecordings, reading
@@ -227,6 +228,10 @@ class ArchiveRouting:
     # --- rule 3
 
     async def _merged(self, request: web.Request, names: list[str], handler: Handler) -> web.StreamResponse:
+        if request.path.endswith("/dvr.m3u8") and not {"rendition", "prefer"} & request.query.keys():
+            texts_of_all = await asyncio.gather(*(self._text(request, each, handler) for each in names))
+            if (variants := merge_variants(text for text in texts_of_all if text)) is not None:
+                return _playlist(variants)
         for stream in self._streams(request):
             query = MultiDict(request.query)
             query.pop("prefer", None)

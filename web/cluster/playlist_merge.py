@@ -10,10 +10,12 @@ Rules (sections of rfc8216bis):
 2. The numbers of the first segment are those of its node; those that follow are counted (§4.4.3.2). What a node that
    does not record any more has listed stays the same, so a playlist that goes on only grows at its end.
 3. It goes on while one of them does.
+4. Of multivariant playlists, each variant is that of the node with the most bits of it. The addresses in it name no
+   node, so that what they refer to is merged as well.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.clock import CLOCK_RATE, to_rfc3339
@@ -21,6 +23,12 @@ from gateway.errors import LiveedgeError
 from gateway.times import parse_time
 
 ENDED = ("#EXT-X-PLAYLIST-TYPE:VOD", "#EXT-X-ENDLIST")
+
+_VARIANT = re.compile(
+    r"(?:#EXT-X-I-FRAME-STREAM-INF:.*\n)?#EXT-X-STREAM-INF:BANDWIDTH=(?P<bps>\d+).*\n.*[?&]prefer=(?P<stream>\w+).*\n"
+)
+
+_NODE = re.compile(r"(?<=[?&])node=[^&\"\n]*&?")
 
 _SEGMENT = re.compile(r"/(segment_[^/.?]+)\.mp4")
 
@@ -68,6 +76,16 @@ def merge_playlists(texts: Mapping[str, str], counts: Counts) -> str | None:
     if is_ended:
         lines.append(ENDED[1])
     return "\n".join([*lines, ""])
+
+
+def merge_variants(texts: Iterable[str]) -> str | None:
+    """The multivariant playlist of several; ``None`` if none of them is one."""
+    best: dict[str, re.Match[str]] = {}
+    for match in (match for text in texts for match in _VARIANT.finditer(text)):
+        before = best.get(match["stream"])
+        if before is None or int(before["bps"]) < int(match["bps"]):
+            best[match["stream"]] = match
+    return "#EXTM3U\n" + "".join(_NODE.sub("", best[name][0]) for name in sorted(best)) if best else None
 
 
 def without_end(text: str) -> str:

@@ -141,11 +141,21 @@ def dvr(start: float, end: float | None) -> str:
     return f"/hls/door/dvr.m3u8?start={moment(start)}" + (f"&end={moment(end)}" if end is not None else "")
 
 
-async def listed(client: Client, url: str) -> list[tuple[str, int, int]]:
-    """The file, offset and size of every media segment of a playlist, with its token."""
+async def media_playlist(client: Client, url: str) -> str:
+    """The playlist of the variant of a multivariant playlist. Its keyframes are open as well."""
     async with client.get(url) as answer:
         text = await answer.text()
         assert answer.status == 200, text
+    keyframes, variant = re.findall(r"[\w.]+m3u8\?[^\"\s]+", text)
+    assert await status_of(client, f"/hls/door/{keyframes}") == 200
+    async with client.get(f"/hls/door/{variant}") as answer:
+        assert answer.status == 200
+        return await answer.text()
+
+
+async def listed(client: Client, url: str) -> list[tuple[str, int, int]]:
+    """The file, offset and size of every media segment of a recording, with its token."""
+    text = await media_playlist(client, url)
     found = re.findall(r"#EXT-X-BYTERANGE:(\d+)@(\d+)\n(\S+)", text)
     return [(uri.replace("../../", "/"), int(offset), int(size)) for size, offset, uri in found]
 
@@ -203,8 +213,7 @@ async def test_a_file_that_only_touches_the_span_stays_closed(recorded: Client) 
 
 async def test_an_init_segment_is_open_only_with_its_span(recorded: Client) -> None:
     url, _ = await sign(recorded, dvr(0, 30))
-    async with recorded.get(url) as answer:
-        init = re.search(r'MAP:URI="\.\./\.\.([^"?]*)', await answer.text())
+    init = re.search(r'MAP:URI="\.\./\.\.([^"?]*)', await media_playlist(recorded, url))
     assert init is not None
     _, token = await sign(recorded, dvr(9, 11))
     assert await status_of(recorded, with_token(init[1], token)) == 200

@@ -1,6 +1,6 @@
 """Playlists of one recording that several nodes have made, as one."""
 
-from web.cluster.playlist_merge import merge_playlists, without_end
+from web.cluster.playlist_merge import merge_playlists, merge_variants, without_end
 
 HEAD = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:6\n"
 
@@ -74,3 +74,22 @@ def test_no_moment_is_listed_twice() -> None:
     assert only_late is not None
     assert "#EXT-X-MEDIA-SEQUENCE:12\n#EXT-X-DISCONTINUITY-SEQUENCE:5\n" in only_late
     assert merge_playlists(texts, lambda *_: False) is None
+
+
+def test_the_variant_of_several_nodes_is_that_with_most_bits_and_names_no_node() -> None:
+    def variants(node: str, bps: int, *streams: str) -> str:
+        lines = [
+            f'#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={bps},URI="iframes.m3u8?token=t&node={node}&start=1&prefer={stream}"\n'
+            f"#EXT-X-STREAM-INF:BANDWIDTH={bps},AVERAGE-BANDWIDTH=1\ndvr.m3u8?node={node}&start=1&prefer={stream}\n"
+            for stream in streams
+        ]
+        return "#EXTM3U\n" + "".join(lines)
+
+    assert merge_variants([variants("a", 9, "main"), listed("b", [1], msn=1), variants("b", 10, "main", "sub")]) == (
+        "#EXTM3U\n"
+        '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=10,URI="iframes.m3u8?token=t&start=1&prefer=main"\n'
+        "#EXT-X-STREAM-INF:BANDWIDTH=10,AVERAGE-BANDWIDTH=1\ndvr.m3u8?start=1&prefer=main\n"
+        '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=10,URI="iframes.m3u8?token=t&start=1&prefer=sub"\n'
+        "#EXT-X-STREAM-INF:BANDWIDTH=10,AVERAGE-BANDWIDTH=1\ndvr.m3u8?start=1&prefer=sub\n"
+    )
+    assert merge_variants([listed("a", [1], msn=1), ""]) is None

@@ -116,6 +116,9 @@ async def test_a_moment_is_that_of_the_main_stream_where_it_was_recorded(
 async def test_where_both_were_recorded_the_playlist_is_multivariant(client: Client) -> None:
     parsed = await playlist(client, ALL)
     main, sub = parsed.playlists
+    assert [each.uri.partition("?")[2] for each in parsed.iframe_playlists] == [
+        each.uri.partition("?")[2] for each in parsed.playlists
+    ]
     assert (main.stream_info.resolution, sub.stream_info.resolution) == ((320, 240), (160, 120))
     for each in parsed.playlists:
         info = each.stream_info
@@ -143,7 +146,11 @@ async def test_where_both_were_recorded_the_playlist_is_multivariant(client: Cli
 
 
 async def test_where_one_was_recorded_the_playlist_is_that_of_the_one(client: Client) -> None:
-    assert {name for name, _ in streams(await playlist(client, "start=1795373412&end=1795373428"))} == {"sub"}
+    parsed = await playlist(client, "start=1795373412&end=1795373428")
+    (variant,), (keyframes,) = parsed.playlists, parsed.iframe_playlists
+    assert {name for name, _ in streams(await playlist(client, variant.uri.partition("?")[2]))} == {"sub"}
+    answer = await client.get(f"/hls/door/{keyframes.uri}")
+    assert "_sub.mp4?keyframe=" in await answer.text()
     answer = await client.get(f"{DVR}?start=1795373412&end=1795373428&rendition=main")
     assert answer.status == 404
     assert "no recording in that time" in (await answer.json())["message"]
