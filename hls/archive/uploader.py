@@ -2,7 +2,7 @@
 
 Theory of operation. One task looks every second what is to be done: full parts of growing segments first, then finished
 segments, the newest first. Each part, and each end of an upload, is a turn: a task that does one step of
-:func:`~hls.archive.upload.next_step` in a worker thread and writes to the index what the storage has then. So a
+an upload (:mod:`hls.archive.upload_steps`) in a worker thread and writes to the index what the storage has then. So a
 process that dies loses nothing that was uploaded, and the next one begins where it ended.
 
 Rules:
@@ -10,51 +10,36 @@ Rules:
 1. Recording never waits for the storage: all is on the disk first, and stays there until it is uploaded.
 2. ``ARCHIVE_UPLOADS`` turns at a time, each with one part in memory, and ``ARCHIVE_UPLOAD_RATE`` for all of them. What
    waits is in the index, and takes no memory.
-3. A storage that fails is tried again, at first after a second, and less and less often up to :data:`PAUSE_MAX_S`.
-4. An object is reported as uploaded when the storage has checked each part against its MD5 and the whole has the size
-   of the file.
-5. An upload that the storage has forgotten begins again, from the disk.
-6. Where the file is lost, the object is made of the parts that the storage has.
-7. What fails for a reason that nobody expected is logged at once, told as the error of the storage, and tried again
-   less and less often, as by rule 3. A segment that fails so alone rests, and the others go on.
+3. A storage that fails is tried again less and less often (:mod:`hls.archive.storage_health`).
+4. An upload that the storage has forgotten begins again, from the disk.
+5. A segment that alone fails rests, and the others go on.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
-from gateway.backoff import Backoff
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock
-from gateway.errors import LiveedgeError, StorageError
-from hls.archive import activity_table, upload_table
+from gateway.errors import LiveedgeError
+from hls.archive import upload_table
 from hls.archive.index import SegmentIndex
 from hls.archive.segment import Segment, SegmentState, SegmentWithFragments, segment_path
-from hls.archive.segment_record import record_key, write_record
 from hls.archive.status import StorageStatus
+from hls.archive.storage_health import PAUSE_MAX_S, StorageHealth
 from hls.archive.storage_restore import restore
-from hls.archive.table import SegmentTable
-from hls.archive.upload import Begin, Complete, PutPart, Step, Upload, UploadState, key_of, next_step, without_file
-from hls.archive.upload_rate import UploadRate
+from hls.archive.upload import Complete, Step, Upload, UploadState, next_step
+from hls.archive.upload_steps import UploadSteps
 from hls.archive.upload_table import Backlog
-from hls.storage.client import ObjectStore, PartDone
+from hls.storage.client import ObjectStore
 from hls.storage.errors import ObjectStoreError, StoreFault
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
 """How often is looked for full parts. A camera of 8 Mbit/s fills one in five seconds."""
-
-PAUSE_MAX_S = 60.0
-"""Rule 3."""
 
 REST_S = 10.0
 """How long a segment rests that cannot be uploaded for a reason of its own, or whose upload was forgotten."""
@@ -74,18 +59,6 @@ STALE_S = 2 * 86_400.0
 STALE_INTERVAL_S = 86_400.0
 
 _Key = tuple[str, str]
-
-
-@dataclass(slots=True)
-class UploadCounts:
-    """What was done since the start."""
-
-    parts: int = 0
-    size: int = 0
-    segments: int = 0
-    failures: int = 0
-    objects_deleted: int = 0
-    uploads_aborted: int = 0
 
 
 class Uploader:
@@ -109,9 +82,7 @@ class Uploader:
         on_deleted: Callable[[str], None] = lambda _: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.counts = UploadCounts()
-        self.error: str | None = None
-        """Why the storage cannot be used."""
+        self.health = StorageHealth(store.url, clock)
         self.on_progress: list[Callable[[SegmentWithFragments, Upload], None]] = []
         """Called with an upload that has begun, before a part is sent and when the storage has it. The fragments are
         missing where the segment is finished: the index has them."""
@@ -121,13 +92,12 @@ class Uploader:
         self._data_dir = data_dir
         self._index = index
         self._growing = growing
-        self._check_data_dir = check_data_dir
         self._part_size = part_size
-        self._on_deleted = on_deleted
         self._turns_max = turns_max
-        self._rate = UploadRate(rate_bps)
         self._clock = clock
         self._executor = ThreadPoolExecutor(turns_max + 1, thread_name_prefix="archive-upload")
+        self._steps = UploadSteps(store, data_dir, index, self._executor, clock, rate_bps, check_data_dir, on_deleted)
+        self.counts = self._steps.counts
         self._wanted = asyncio.Event()
         self._turns: dict[_Key, asyncio.Task[None]] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -136,12 +106,9 @@ class Uploader:
         """Of growing segments."""
         self._resting: dict[_Key, float] = {}
         """Until when, by the monotonic clock."""
-        self._backoff = Backoff(0, INTERVAL_S, longest_s=PAUSE_MAX_S)
-        self._retry_at_s = float("-inf")
         self._enlisted_id = 0
         self._backlog = Backlog(0, 0)
         self._counted_at_s = float("-inf")
-        self._is_known_good = False
         self._is_restored = False
 
     def wake(self) -> None:
@@ -152,15 +119,15 @@ class Uploader:
         """The state at this moment."""
         return StorageStatus(
             url=self._store.url,
-            is_reachable=self._is_known_good and self.error is None,
-            error=self.error,
+            is_reachable=self.health.is_known_good and self.health.error is None,
+            error=self.health.error,
             backlog_segments=self._backlog.segments,
             backlog_bytes=self._backlog.size,
             uploads=len(self._turns),
             parts_uploaded=self.counts.parts,
             bytes_uploaded=self.counts.size,
             segments_uploaded=self.counts.segments,
-            failures=self.counts.failures,
+            failures=self.health.failures,
             objects_deleted=self.counts.objects_deleted,
             uploads_aborted=self.counts.uploads_aborted,
         )
@@ -172,14 +139,14 @@ class Uploader:
                 self._wanted.clear()
                 try:
                     await self._count()
-                    if self._clock.monotonic() >= self._retry_at_s:
+                    if self.health.is_due:
                         await self._round()
                 except LiveedgeError as error:
-                    self._failed(error)
+                    self.health.failed(error)
                 except OSError as error:
-                    self._failed(_disk_error(error))
+                    self.health.failed_on_disk(error)
                 except Exception as error:
-                    self._unexpected("the object storage", error)
+                    self.health.unexpected("the object storage", error)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(INTERVAL_S):
                         await self._wanted.wait()
@@ -206,9 +173,9 @@ class Uploader:
         self._backlog = await self._index.call(upload_table.backlog)
 
     async def _round(self) -> None:
-        if not self._is_known_good:
-            await self._in_thread(self._store.check)
-            self._succeeded()
+        if not self.health.is_known_good:
+            await self._steps.in_thread(self._store.check)
+            self.health.succeeded()
         if not self._is_restored:
             await restore(self._store, self._index, self._data_dir, self._executor, self._part_size)
             self._is_restored = True
@@ -252,83 +219,38 @@ class Uploader:
         segment = recording.segment
         try:
             try:
-                done = await self._do(recording, upload, step)
+                done = await self._steps.do(recording, upload, step)
             except FileNotFoundError:
-                done = await self._without_file(segment, upload)
+                done = await self._steps.without_file(segment, upload)
             except ObjectStoreError as error:
                 if error.fault not in (StoreFault.NO_UPLOAD, StoreFault.NO_OBJECT):
                     raise
                 log.warning("archive: %s (%s of camera %s)", error, segment.name, segment.camera_id)
-                self.counts.failures += 1
+                self.health.failures += 1
                 done = Upload(upload.part_size)
-                await self._abort(segment, upload)
+                await self._steps.abort(segment, upload)
                 # A storage that forgets all uploads at once would get them again and again.
                 self._resting[key] = self._clock.monotonic() + REST_S
             if not await self._save(recording, done):
-                await self._delete(segment, done)  # retention deleted it meanwhile
+                await self._steps.delete(segment, done)  # retention deleted it meanwhile
+                self._ended(segment)
                 return
             self._progressed(recording, done)
             if done.state is UploadState.UPLOADED:
                 self.counts.segments += 1
                 self._ended(segment)
-            self._succeeded()
+            self.health.succeeded()
         except ObjectStoreError as error:
-            self._failed(error)
+            self.health.failed(error)
         except (LiveedgeError, OSError) as error:
             log.warning("archive: %s of camera %s is not uploaded yet: %s", segment.name, segment.camera_id, error)
             self._resting[key] = self._clock.monotonic() + REST_S
         except Exception as error:
-            self._unexpected(f"{segment.name} of camera {segment.camera_id}", error)
+            self.health.unexpected(f"{segment.name} of camera {segment.camera_id}", error)
             self._resting[key] = self._clock.monotonic() + PAUSE_MAX_S
         finally:
             del self._turns[key]
             self._wanted.set()
-
-    async def _do(self, recording: SegmentWithFragments, upload: Upload, step: Step) -> Upload:
-        """One step. Returns the upload then. Raises ``OSError`` of the disk, and ``ObjectStoreError``."""
-        segment, name = recording.segment, key_of(recording.segment)
-        if isinstance(step, Begin):
-            return replace(upload, upload_id=await self._in_thread(self._store.begin, name), parts=(), head="")
-        assert upload.upload_id is not None
-        if isinstance(step, PutPart):
-            await asyncio.sleep(self._rate.take(step.size, self._clock.monotonic()))
-            data = await self._in_thread(_read, segment.path(self._data_dir), step.offset, step.size)
-            part = await self._put(name, upload.upload_id, step.number, data)
-            self.counts.parts += 1
-            self.counts.size += len(data)
-            return upload.with_part(part, step.head)
-        return await self._complete(segment, upload, step)
-
-    async def _put(self, name: str, upload_id: str, number: int, data: bytes) -> PartDone:
-        try:
-            return await self._in_thread(self._store.put_part, name, upload_id, number, data)
-        except ObjectStoreError as error:
-            if error.fault is StoreFault.AWAY and error.answer:
-                # Some servers answer 500 where they have forgotten the upload. This asks them.
-                await self._in_thread(self._store.parts, name, upload_id)
-            raise
-
-    async def _complete(self, segment: Segment, upload: Upload, step: Complete) -> Upload:
-        """Rule 4."""
-        key = key_of(segment)
-        assert upload.upload_id is not None
-        try:
-            await self._in_thread(self._store.complete, key, upload.upload_id, step.parts)
-        except ObjectStoreError as error:
-            if error.fault not in (StoreFault.NO_UPLOAD, StoreFault.NO_OBJECT):
-                raise
-            # A process that ended before it said so, or another node, may have completed it.
-            if await self._in_thread(self._store.size, key) != step.size:
-                raise
-        if await self._in_thread(self._store.size, key) != step.size:
-            raise ObjectStoreError(StoreFault.NO_UPLOAD)
-        found = await self._index.get(segment.camera_id, segment.name)
-        if found is not None:
-            activity = await self._index.call(activity_table.of_segment, segment)
-            record = write_record(found.segment, found.fragments, activity)
-            path = record_key(segment.camera_id, segment.name)
-            await self._in_thread(self._store.put, path, record, "application/json")
-        return replace(upload, state=UploadState.UPLOADED, upload_id=None, parts=())
 
     async def _save(self, recording: SegmentWithFragments, upload: Upload) -> bool:
         segment = recording.segment
@@ -336,45 +258,6 @@ class Uploader:
             self._uploads[segment.camera_id, segment.name] = upload
             return await self._index.call(upload_table.save_growing, recording, upload)
         return await self._index.call(upload_table.save, segment, upload)
-
-    async def _without_file(self, segment: Segment, upload: Upload) -> Upload:
-        """Rule 6."""
-        await self._in_thread(self._check_data_dir)
-        if segment.state is SegmentState.GROWING or upload.upload_id is None:
-            raise FileNotFoundError(f"{segment.name} has no file")
-        key = key_of(segment)
-        parts = await self._in_thread(self._store.parts, key, upload.upload_id)
-        # The index says which of them belong together: a part may be of a first try that ended differently.
-        known = {part.number: part for part in upload.parts}
-        present = tuple(part for part in parts if part.number not in known or known[part.number].size == part.size)
-        told = replace(upload, parts=present)
-        found = await self._index.get(segment.camera_id, segment.name)
-        cut = without_file(segment, found.fragments, told) if found is not None else None
-        if cut is None:
-            await self._abort(segment, upload)
-            await self._index.call(SegmentTable.remove, segment.camera_id, segment.name)
-            return Upload(upload.part_size)
-        log.warning(
-            "archive: the file of %s of camera %s is lost; its first %d bytes are in the object storage",
-            segment.name,
-            segment.camera_id,
-            cut[0].size,
-        )
-        await self._index.save(*cut)
-        whole = [part for number, part in enumerate(told.parts, 1) if part.number == number]
-        done = await self._complete(cut[0], told, Complete(tuple(whole), told.size))
-        return replace(done, is_local=False)
-
-    async def _abort(self, segment: Segment, upload: Upload) -> None:
-        if upload.upload_id is not None:
-            await self._in_thread(self._store.abort, key_of(segment), upload.upload_id)
-
-    async def _delete(self, segment: Segment, upload: Upload) -> None:
-        await self._abort(segment, upload)
-        for key in (key_of(segment), record_key(segment.camera_id, segment.name)):
-            await self._in_thread(self._store.delete, key)
-            self._on_deleted(key)
-        self._ended(segment)
 
     def _progressed(self, recording: SegmentWithFragments, upload: Upload) -> None:
         if upload.upload_id is not None:
@@ -391,68 +274,29 @@ class Uploader:
             for segment, upload in await self._index.call(upload_table.deleting, DELETING_MAX):
                 if (segment.camera_id, segment.name) in self._turns:
                     continue
-                if await self._in_thread(segment.path(self._data_dir).exists):
+                if await self._steps.in_thread(segment.path(self._data_dir).exists):
                     continue  # it is being deleted at this moment, or cannot be deleted
-                await self._delete(segment, upload)
+                await self._steps.delete(segment, upload)
+                self._ended(segment)
                 self.counts.objects_deleted += 1
                 await self._index.end_delete([segment])
             if self._clock.monotonic() - self._swept_at_s >= STALE_INTERVAL_S:
                 await self._abort_stale()
                 self._swept_at_s = self._clock.monotonic()
         except LiveedgeError as error:
-            self._failed(error)
+            self.health.failed(error)
         except OSError as error:
-            self._failed(_disk_error(error))
+            self.health.failed_on_disk(error)
         except Exception as error:
-            self._unexpected("deleting in the object storage", error)
+            self.health.unexpected("deleting in the object storage", error)
 
     async def _abort_stale(self) -> None:
         before_s = self._clock.wall_90k() / CLOCK_RATE - STALE_S
-        unfinished = await self._in_thread(lambda: list(self._store.unfinished()))
+        unfinished = await self._steps.in_thread(lambda: list(self._store.unfinished()))
         known = await self._index.call(upload_table.upload_ids)
         # The index does not have those yet that begin at this moment.
         busy = {segment_path(Path(), *each).as_posix() for each in (*self._turns, *self._uploads)}
         for each in unfinished:
             if each.begun_s < before_s and each.upload_id not in known and each.key not in busy:
-                await self._in_thread(self._store.abort, each.key, each.upload_id)
+                await self._steps.in_thread(self._store.abort, each.key, each.upload_id)
                 self.counts.uploads_aborted += 1
-
-    def _succeeded(self) -> None:
-        if not self._is_known_good or self.error is not None:
-            log.info("archive: the object storage is in use: %s", self._store.url)
-        self._is_known_good, self.error = True, None
-        self._backoff.reset()
-
-    def _failed(self, error: LiveedgeError) -> None:
-        if self.error != str(error):
-            log.warning("archive: %s; recording goes on to the disk, and what is missing is uploaded later", error)
-        self.error = str(error)
-        self.counts.failures += 1
-        # Turns that fail together are one failure: each would make the pause longer.
-        if (now_s := self._clock.monotonic()) >= self._retry_at_s:
-            self._retry_at_s = now_s + self._backoff.failed()
-
-    def _unexpected(self, what: str, error: Exception) -> None:
-        """Rule 7. The exception itself is for the log alone: it may have secrets."""
-        log.error("archive: %s: an unexpected error", what, exc_info=error)
-        self._failed(StorageError(f"{what}: an internal error, {type(error).__name__}; the log says more"))
-
-    async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
-
-
-def _disk_error(error: OSError) -> StorageError:
-    return StorageError(f"DATA_DIR cannot be used: {error.strerror}")
-
-
-def _read(path: Path, offset: int, size: int) -> bytes:
-    """Raises ``OSError``, also for a file that is shorter."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        data = os.pread(descriptor, size, offset)
-    finally:
-        os.close(descriptor)
-    if len(data) != size:
-        raise OSError(f"{path.name} is shorter than its index says")
-    return data
