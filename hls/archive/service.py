@@ -19,23 +19,20 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gateway.camera import Camera
-from gateway.camera_settings import CameraSettings, RecordMode, RenditionName
+from gateway.camera_settings import CameraSettings, RenditionName
 from gateway.clock import CLOCK_RATE, SYSTEM_CLOCK, Clock, seconds_90k, to_rfc3339
-from gateway.errors import LiveedgeError, NotFoundError, StorageError
-from gateway.latency import latency_histogram, remove_series
+from gateway.errors import NotFoundError, StorageError
 from gateway.rendition import Rendition
 from gateway.service import CaptureService
-from gateway.session import SessionState
-from hls.archive import activity_table
 from hls.archive.capacity import Fit
 from hls.archive.data_dir import DataDirLock, check_data_dir, close_to_others, lock_data_dir, unlock_data_dir
 from hls.archive.event_cover import DEFAULT_ROLLS, Rolls
 from hls.archive.event_gate import Span
 from hls.archive.index import SegmentIndex
-from hls.archive.index_sync import INDEX_INTERVAL_S, IndexSync
+from hls.archive.index_sync import IndexSync
 from hls.archive.metadata import MetadataExtractor, PostProcessor, load_extractor
 from hls.archive.recorder import StreamRecorder
-from hls.archive.recording import Recording, SequenceNumbers
+from hls.archive.recorders import Recorders
 from hls.archive.recovery import Recovery, recover
 from hls.archive.retention import CameraLimits
 from hls.archive.retention_job import DiskSpace, RetentionJob
@@ -46,12 +43,9 @@ from hls.archive.storage import ArchiveStorage
 from hls.archive.table import SegmentTable
 from hls.archive.write_pool import WritePool
 from hls.parts.source import HubParts, PartSource
-from hls.settings import ArchiveSettings, needs_new_recorder, recording_settings
+from hls.settings import ArchiveSettings, recording_settings
 
 log = logging.getLogger(__name__)
-
-BEGIN_S = 1.0
-"""How long stopping a recorder waits for its start."""
 
 WRITER_THREADS = 4
 """Enough that one camera's sync does not wait for another's; few enough that a dying disk hangs few threads."""
@@ -78,15 +72,7 @@ class Archive:
         """What the last start repaired."""
         self.service = service
         self.clock = self._clock = clock
-        self._parts_of = parts_of if parts_of is not None else self._parts_of_hub
-        self.sync_s = latency_histogram(
-            "liveedge_archive_fsync_seconds", "How long the disk takes to keep a fragment", ["camera", "rendition"]
-        )
-        self._recorders: dict[RecordedStream, StreamRecorder] = {}
-        self._starting: dict[RecordedStream, asyncio.Task[None]] = {}
-        self._event_spans: dict[str, Sequence[Span]] = {}
         self._executor = ThreadPoolExecutor(WRITER_THREADS, thread_name_prefix="archive")
-        self._writes = WritePool(self._executor, WRITER_THREADS)
         self._lock: DataDirLock | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.extractors: list[MetadataExtractor] = (
@@ -111,9 +97,24 @@ class Archive:
             self.storage.local_copies if self.storage is not None else None,
         )
         self.post_processor = PostProcessor(self.data_dir, self.index, self.extractors, self.pin)
+        by_stream: dict[RecordedStream, StreamRecorder] = {}
         self.index_sync = IndexSync(
-            self.data_dir, self.index, self._executor, self._recorders, self.check_data_dir, self.post_processor.wake
+            self.data_dir, self.index, self._executor, by_stream, self.check_data_dir, self.post_processor.wake
         )
+        self._recorders = Recorders(
+            self.data_dir,
+            self.index,
+            by_stream,
+            self.index_sync,
+            WritePool(self._executor, WRITER_THREADS),
+            clock,
+            parts_of if parts_of is not None else self._parts_of_hub,
+            self.check_data_dir,
+            self._on_progress,
+            has_storage=self.storage is not None,
+        )
+        self.sync_s = self._recorders.sync_s
+        """How long the disk takes to keep a fragment."""
 
     # --- lifetime
 
@@ -152,7 +153,7 @@ class Archive:
 
     async def close(self) -> None:
         """Finish the files and write them to the index. May be called twice."""
-        await asyncio.gather(*(self._remove(stream) for stream in tuple(self._recorders)))
+        await self._recorders.close()
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -167,108 +168,29 @@ class Archive:
 
     def add_camera(self, camera: Camera) -> None:
         """Start to record those streams of a camera whose settings say so; none that another node captures."""
-        if not camera.is_own:
-            return
-        for rendition in camera.renditions.values():
-            self._add(rendition)
+        self._recorders.add_camera(camera)
 
     async def change_camera(self, before: CameraSettings, camera: Camera) -> None:
         """Begin new recorders where a change of the camera's settings requires it."""
-        for name in RenditionName:
-            if needs_new_recorder(before.rendition(name), camera.settings.rendition(name)):
-                await self._remove(RecordedStream(camera.id, name))
-        self.add_camera(camera)
-        for recorder in self._of(camera.id):
-            if recorder.gate is not None:
-                recorder.gate.set_pre_roll(recording_settings(camera.settings).pre_roll)
+        await self._recorders.change_camera(before, camera)
 
     async def remove_camera(self, camera_id: str) -> None:
         """Finish the camera's segments and stop recording. The recordings stay."""
-        await asyncio.gather(*(self._remove(RecordedStream(camera_id, name)) for name in RenditionName))
+        await self._recorders.remove_camera(camera_id)
 
     def set_event_spans(self, camera_id: str, spans: Sequence[Span]) -> None:
         """What events want of a camera that is recorded on events: disjoint spans of the wall clock, in order.
 
         What is in memory of them is recorded at once, and what comes of them is recorded too.
         """
-        if spans:
-            self._event_spans[camera_id] = spans
-        else:
-            self._event_spans.pop(camera_id, None)
-        for recorder in self._of(camera_id):
-            if recorder.gate is not None:
-                recorder.gate.set_spans(spans)
+        self._recorders.set_event_spans(camera_id, spans)
 
     def settled_90k(self, camera_id: str) -> int | None:
         """All that is to be recorded of a camera from before this moment is on the disk; ``None`` without a recorder.
 
         That of its main stream, if that is recorded.
         """
-        return next((recorder.settled_90k for recorder in self._of(camera_id)), None)
-
-    def _add(self, rendition: Rendition) -> None:
-        stream = RecordedStream(rendition.camera_id, rendition.name)
-        if rendition.settings.record is RecordMode.NEVER or stream in self._recorders:
-            return
-        settings = recording_settings(rendition.settings)
-        recording = Recording(
-            stream.camera_id,
-            self.data_dir,
-            settings.archive_segment_seconds,
-            settings.archive_fsync,
-            self.check_data_dir,
-            self.sync_s.labels(stream.camera_id, stream.rendition.value),
-            self._clock,
-            stream.rendition,
-        )
-        recorder = StreamRecorder(
-            rendition.hub,
-            self._parts_of(rendition),
-            recording,
-            self._writes,
-            is_live=lambda: rendition.session.state is SessionState.LIVE,
-            on_progress=self._on_progress,
-            clock=self._clock,
-            pre_roll_s=settings.pre_roll if rendition.settings.record is RecordMode.EVENTS else None,
-        )
-        if recorder.gate is not None:
-            recorder.gate.set_spans(self._event_spans.get(stream.camera_id, ()))
-        self._recorders[stream] = recorder
-        self._starting[stream] = asyncio.create_task(self._start_recorder(recorder), name=f"record-{stream.label}")
-
-    async def _remove(self, stream: RecordedStream) -> None:
-        recorder = self._recorders.get(stream)
-        starting = self._starting.pop(stream, None)
-        if recorder is None:
-            return
-        if starting is not None:
-            # It may wait for a failing index; then the packets in the recorder's queue are lost.
-            await asyncio.wait([starting], timeout=BEGIN_S)
-            starting.cancel()
-        await recorder.close()
-        try:
-            await self.index_sync.update(recorder)
-        except LiveedgeError as error:
-            log.warning("archive: %s; the next start adds the camera's last files to the index", error)
-        self._recorders.pop(stream, None)
-        remove_series(self.sync_s, stream.camera_id, stream.rendition.value)
-        self.index_sync.remove_stream(stream)
-
-    async def _start_recorder(self, recorder: StreamRecorder) -> None:
-        """Start a recorder, with the sequence numbers after those of the stream's newest segment."""
-        while True:
-            try:
-                newest = await self.index.newest(*recorder.stream)
-                baseline = await self.index.call(activity_table.baseline, recorder.stream)
-                break
-            except LiveedgeError as error:
-                self.index_sync.error = str(error)
-                await asyncio.sleep(INDEX_INTERVAL_S)
-        numbers = SequenceNumbers.after(newest)
-        if self.storage is not None and (newest is None or not newest.sequence):
-            # What is in the storage may be found later, and gets the numbers before these.
-            numbers = SequenceNumbers(*(2 * [self._clock.wall_90k() // CLOCK_RATE]))
-        recorder.start(numbers, baseline)
+        return next((recorder.settled_90k for recorder in self._recorders.of(camera_id)), None)
 
     # --- state
 
@@ -287,9 +209,7 @@ class Archive:
 
     def streams(self) -> Iterator[tuple[RecordedStream, RecorderStatus]]:
         """The status of each recorder."""
-        for stream, recorder in self._recorders.items():
-            status = recorder.status()
-            yield stream, status.model_copy(update={"error": status.error or self.index_sync.error})
+        yield from self._recorders.statuses()
 
     def status(self) -> ArchiveStatus:
         """The archive, as ``/api/status`` shows it."""
@@ -352,7 +272,7 @@ class Archive:
 
         That of the sub stream while the main stream is not recorded.
         """
-        for recorder in self._of(camera_id):
+        for recorder in self._recorders.of(camera_id):
             if recorder.growing is not None:
                 segment = recorder.growing[0]
                 return segment.name, segment.duration_90k / CLOCK_RATE
@@ -360,26 +280,18 @@ class Archive:
 
     def is_recorded(self, camera_id: str, rendition: RenditionName | None = None) -> bool:
         """Whether the stream, or any of the camera's, has a recorder, so that new segments may come."""
-        return bool(self._of(camera_id, rendition))
+        return bool(self._recorders.of(camera_id, rendition))
 
     def unindexed(self, camera_id: str, rendition: RenditionName | None = None) -> list[SegmentWithFragments]:
         """Segments that are on disk and not in the index yet, oldest first, those of the main stream before others."""
-        found = []
-        for recorder in self._of(camera_id, rendition):
-            found += [*recorder.closed, *([recorder.growing] if recorder.growing else [])]
-        return found
-
-    def _of(self, camera_id: str, rendition: RenditionName | None = None) -> list[StreamRecorder]:
-        names = RenditionName if rendition is None else (rendition,)
-        streams = (RecordedStream(camera_id, name) for name in names)
-        return [self._recorders[stream] for stream in streams if stream in self._recorders]
+        return self._recorders.unindexed(camera_id, rendition)
 
     async def protect(self, camera_id: str, name: str, is_protected: bool) -> None:
         """Protect a segment from retention, or stop protecting it, with what the other stream recorded of that time.
 
         Raises :class:`~gateway.errors.NotFoundError`.
         """
-        for recorder in self._of(camera_id):
+        for recorder in self._recorders.of(camera_id):
             await self.index_sync.update(recorder)
         if not await self.index.set_protected(camera_id, name, is_protected):
             raise NotFoundError(f"camera {camera_id} has no segment {name}").because("segment_gone")
@@ -421,7 +333,7 @@ class Archive:
 
     def growing(self) -> list[SegmentWithFragments]:
         """All segments that are being recorded, as far as they are on disk."""
-        return [recorder.growing for recorder in self._recorders.values() if recorder.growing is not None]
+        return self._recorders.growing()
 
     def check_data_dir(self) -> None:
         """Raise ``StorageError`` while the disk of ``DATA_DIR`` is missing. Blocking."""

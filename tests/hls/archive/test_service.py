@@ -110,7 +110,7 @@ async def test_video_that_mp4_is_not_used_for_is_not_recorded_and_the_status_say
     packets = encode(EncoderSettings(seconds=1))
     info = replace(packets[0].info, video=replace(packets[0].info.video, codec="mjpeg"))
     publish(archive, [replace(packet, info=info) for packet in packets])
-    (recorder,) = archive._recorders.values()
+    (recorder,) = archive._recorders.by_stream.values()
     recorder._is_live = lambda: True
     status = archive.recorders()["door"]
     assert not status.is_recording

@@ -41,7 +41,7 @@ class Place:
         self.recording = EventRecording(self.events, self.archive, self.service, self.clock)
         await self.recording.start()
         # Nothing is pulled: the packets are published by hand.
-        for recorder in self.archive._recorders.values():
+        for recorder in self.archive._recorders.by_stream.values():
             recorder._is_live = lambda: True
 
     async def close(self) -> None:
@@ -164,7 +164,7 @@ async def test_events_that_could_not_be_read_are_read_again(
     await place.archive.index.call(lambda table: table.close())  # the archive opens it again
     await place.recording.set_camera(camera)
     assert "not recorded yet" in caplog.text
-    await eventually(lambda: place.archive._event_spans.get("door"), "the open event is known")
+    await eventually(lambda: place.archive._recorders._event_spans.get("door"), "the open event is known")
     assert caplog.text.count("not recorded yet") == 1
 
 
