@@ -4,29 +4,24 @@ Rules:
 
 1. Who may view a camera may subscribe, and so names a URL that the gateway sends requests to. It has to be https, and
    at an address on the Internet (:func:`~web.address_policy.is_public`), unless ``PUSH_SERVICES`` names its origin.
-   This is checked at each connect, and the connection goes to an address that was checked
-   (:mod:`web.checked_resolver`).
+   This is checked at each connect (:mod:`web.webhooks.post`).
 2. Redirects are not followed, and an attempt ends after :data:`TIMEOUT_S`.
 3. Nothing that is reported has more of the endpoint than its origin: who knows it can send messages to the browser.
 """
 
-import contextlib
-import time
 from collections.abc import Collection
-from importlib.metadata import version
 
-import aiohttp
 from yarl import URL
 
 from gateway.capture.engine import Address
-from gateway.errors import BadRequestError, ForbiddenError, LiveedgeError
+from gateway.errors import BadRequestError, ForbiddenError
 from web.address_policy import is_public
-from web.checked_resolver import CheckAddress, CheckedResolver, address_check, check_host
+from web.checked_resolver import CheckAddress, address_check, check_host
 from web.push.encryption import ReceiverKeys, encrypt
 from web.push.settings import origin_of
 from web.push.vapid import VapidKey
 from web.settings import Settings
-from web.webhooks.client import ANSWER_MAX_BYTES, Outcome, Verdict, parse_retry_after, reason_of
+from web.webhooks.post import Outcome, PostClient, Verdict
 
 TIMEOUT_S = 15.0
 
@@ -85,21 +80,12 @@ class PushClient:
     ) -> None:
         self.origin = check_endpoint(endpoint, settings.push_services)
         is_ours = self.origin in settings.push_services
-        self._check: CheckAddress | None = address_check(settings) if is_ours else _refuse_private
+        check: CheckAddress | None = address_check(settings) if is_ours else _refuse_private
         self._endpoint = endpoint
         self._keys = keys
         self._vapid = vapid
         self._contact = contact
-        connector = aiohttp.TCPConnector(
-            resolver=CheckedResolver(self._check), use_dns_cache=False, limit=1, keepalive_timeout=30
-        )
-        self._http = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout_s),
-            auto_decompress=False,
-            headers={"User-Agent": f"liveedge/{version('liveedge')}"},
-        )
+        self._http = PostClient(URL(endpoint, encoded=True), self.origin, check, timeout_s)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -115,27 +101,4 @@ class PushClient:
             "Urgency": "high" if is_urgent else "normal",  # RFC 8030 §5.3
             "Authorization": self._vapid.authorization(self._endpoint, self._contact),
         }
-        body = encrypt(payload, self._keys)
-        url = URL(self._endpoint, encoded=True)
-        try:
-            check_host(url.raw_host or "", self._check)
-            async with self._http.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-                outcome = _outcome(answer, self.origin)
-                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                    if len(await answer.content.read(ANSWER_MAX_BYTES)) == ANSWER_MAX_BYTES:
-                        answer.close()
-                return outcome
-        except LiveedgeError as error:
-            return Outcome(Verdict.FAILED, str(error))
-        except TimeoutError:
-            return Outcome(Verdict.FAILED, f"no answer from {self.origin} within {self._http.timeout.total:g} s")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Outcome(Verdict.FAILED, reason_of(error, self.origin))
-
-
-def _outcome(answer: aiohttp.ClientResponse, origin: str) -> Outcome:
-    verdict = verdict_of(answer.status)
-    retry_after_s = 0.0
-    if verdict is not Verdict.DELIVERED:
-        retry_after_s = parse_retry_after(answer.headers.get("Retry-After"), time.time())
-    return Outcome(verdict, f"the answer of {origin} was {answer.status}", answer.status, retry_after_s)
+        return await self._http.post(encrypt(payload, self._keys), headers, verdict_of)

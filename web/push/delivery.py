@@ -18,9 +18,9 @@ from gateway.backoff import Backoff
 from gateway.clock import to_rfc3339
 from web.push.client import TTL_S, PushClient
 from web.push.notification import Notification, topic_of
-from web.webhooks.client import Outcome, Verdict
 from web.webhooks.journal import Entry
 from web.webhooks.outbox import FULL, Outbox
+from web.webhooks.post import Outcome, Verdict
 
 log = logging.getLogger(__name__)
 

@@ -38,8 +38,8 @@ from web.push.shared import SharedPush
 from web.push.store import PushStore, Subscription
 from web.push.vapid import FILE_NAME, VapidKey
 from web.settings import Settings
-from web.webhooks.client import Outcome
 from web.webhooks.outbox import Outbox
+from web.webhooks.post import Outcome
 from web.webhooks.sources import Sources
 
 log = logging.getLogger(__name__)

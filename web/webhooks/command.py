@@ -8,7 +8,8 @@ from gateway.errors import SettingsError
 from web.api.webhook_messages import TrialData, message
 from web.checked_resolver import address_check
 from web.settings import Settings
-from web.webhooks.client import Verdict, WebhookClient
+from web.webhooks.client import WebhookClient
+from web.webhooks.post import Verdict
 
 
 async def send_test(settings: Settings, name: str) -> tuple[bool, str]:

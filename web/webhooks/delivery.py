@@ -17,9 +17,10 @@ import time
 
 from gateway.clock import CLOCK_RATE, to_rfc3339
 from web.api.webhook_status import WebhookStatus
-from web.webhooks.client import RETRY_AFTER_MAX_S, Outcome, Verdict, WebhookClient
+from web.webhooks.client import WebhookClient
 from web.webhooks.journal import Entry
 from web.webhooks.outbox import ENDPOINT, FULL, Outbox
+from web.webhooks.post import RETRY_AFTER_MAX_S, Outcome, Verdict
 from web.webhooks.retries import Retries
 from web.webhooks.settings import WebhookTable
 

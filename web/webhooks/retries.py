@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 
 from gateway.backoff import Backoff
-from web.webhooks.client import Outcome, Verdict
+from web.webhooks.post import Outcome, Verdict
 
 FIRST_S = 5.0
 LONGEST_S = 300.0

@@ -76,7 +76,8 @@ async def test_what_the_command_says_of_an_endpoint_that_refuses(tmp_path: Path)
     async with webhook_receiver() as receiver:
         (tmp_path / "liveedge.toml").write_text(TABLES.format(url=receiver.url, secret=SECRET))
         receiver.secret = OTHER_SECRET
-        assert await send_test(load_settings(), "home") == (False, "webhook home: not delivered: the answer was 401")
+        why = f"the answer of {receiver.url.rstrip('/')} was 401"
+        assert await send_test(load_settings(), "home") == (False, f"webhook home: not delivered: {why}")
     is_delivered, why = await send_test(load_settings(), "home")
     assert not is_delivered
     assert "no connection to http://127.0.0.1" in why

@@ -2,7 +2,8 @@
 
 import pytest
 
-from web.webhooks.client import Outcome, Verdict, parse_retry_after, verdict_of
+from web.webhooks.client import verdict_of
+from web.webhooks.post import Outcome, Verdict, parse_retry_after
 from web.webhooks.retries import KEEP_S, LONGEST_S, REFUSED_MIN, REFUSED_S, Retries
 
 FAILED = Outcome(Verdict.FAILED, "the answer was 503", 503)

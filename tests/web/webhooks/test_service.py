@@ -103,6 +103,7 @@ async def test_what_happens_is_reported_as_the_api_says_it(tmp_path: Path, monke
 
             await client.patch("/api/cameras/door", json={"url": "rtsp://127.0.0.1:1/", "engine": "rtsp"})
             await eventually(lambda: receiver.of("problem.begun"), "the problem is reported")
+            await eventually(lambda: receiver.of("camera.down"), "so is the state of the camera")
             down = receiver.of("camera.down")[0].data["camera"]
             assert down["state"] in ("retrying", "failed")
             assert down["error_message"]
@@ -113,9 +114,13 @@ async def test_what_happens_is_reported_as_the_api_says_it(tmp_path: Path, monke
             ended = receiver.of("problem.ended")[0].data
             assert ended["begun"] == begun["begun"]
             assert ended["ended"] >= ended["begun"]
-            assert len(receiver.of("camera.up")) == 2
+            await eventually(lambda: len(receiver.of("camera.up")) == 2, "so is the state of the camera")
 
-            assert (await (await client.get("/api/webhooks")).json())["webhooks"][0]["delivered"] >= 9
+            async def is_empty() -> bool:
+                endpoint = (await (await client.get("/api/webhooks")).json())["webhooks"][0]
+                return bool(endpoint["delivered"] >= 9 and endpoint["waiting"] == 0)
+
+            await eventually(is_empty, "the answers to all messages are there")
             metrics = await (await client.get("/metrics")).text()
             assert 'liveedge_webhook_waiting{endpoint="all"} 0.0' in metrics
         assert len({each.id for each in receiver.requests}) == len(receiver.requests)
@@ -216,7 +221,7 @@ async def test_a_failing_endpoint_is_a_problem_and_can_be_tried_at_once(
         status = await (await client.get("/api/status")).json()
         problem = next(each for each in status["problems"] if each["component"] == "webhooks")
         assert problem["code"] == "webhook_failing"
-        assert "all: the answer was 500" in problem["message"]
+        assert f"all: the answer of {receiver.url.rstrip('/')} was 500" in problem["message"]
         assert "s3cret" not in await (await client.get("/api/webhooks")).text()
         receiver.answer = lambda _path, _body: Answer()
         assert (await client.post("/api/webhooks/all/enable")).status == 200

@@ -20,7 +20,7 @@ from web.api.push_models import (
 )
 from web.auth.requests import grant_of
 from web.push.service import PUSH, Push
-from web.webhooks.client import Verdict
+from web.webhooks.post import Verdict
 
 routes = web.RouteTableDef()
 
