@@ -48,11 +48,6 @@ class TalkService:
         """Of the cameras that somebody has wanted to talk to, by id."""
         return self._talks
 
-    @property
-    def talkers(self) -> Mapping[str, WebRtcTalker]:
-        """All sessions by id."""
-        return self._talkers
-
     def of(self, camera: Camera) -> CameraTalk:
         """The talkers of a camera."""
         found = self._talks.get(camera.id)

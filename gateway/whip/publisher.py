@@ -68,7 +68,6 @@ class WebRtcPublisher:
         """Why it ended."""
         self.answer_sdp = ""
         self.created_s = clock.monotonic()
-        self.packets_received = 0
         self.packets_refused = 0
         """SRTP that was not authentic, or of no stream of the answer."""
         self.close_callbacks: list[Callable[[], None]] = []
@@ -229,7 +228,6 @@ class WebRtcPublisher:
             self.packets_refused += 1
             return
         number, media = found
-        self.packets_received += 1
         sequence = _transport_sequence(packet, header, media.transport_sequence)
         if sequence is not None:
             self.feedback.arrivals.note(sequence, now)

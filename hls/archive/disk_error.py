@@ -29,41 +29,35 @@ class DiskAdvice:
     """``text`` is a sentence for an administrator, without the name of the error."""
 
     fault: DiskFault
-    is_temporary: bool
     text: str
 
 
 _FULL = DiskAdvice(
     DiskFault.FULL,
-    True,
     "the disk is full; recording goes on when there is space: delete files, lower ARCHIVE_MAX_BYTES, or raise"
     " ARCHIVE_MIN_FREE_BYTES, so that old recordings are deleted in time",
 )
 _QUOTA = DiskAdvice(
     DiskFault.QUOTA,
-    True,
     "the disk quota is used up; recording goes on when there is room: raise the quota, or set ARCHIVE_MAX_BYTES below"
     " it, so that old recordings are deleted in time",
 )
 _READ_ONLY = DiskAdvice(
     DiskFault.READ_ONLY,
-    False,
     "the file system is read-only; Linux makes it so after an error of the disk: look into the kernel's log (dmesg),"
     " check the disk, and mount it writable",
 )
 _IO_ERROR = DiskAdvice(
     DiskFault.IO_ERROR,
-    False,
     "the disk fails or has lost its connection: look into the kernel's log (dmesg), check cables, network mount and"
     " SMART values, and replace the disk",
 )
 _NOT_PERMITTED = DiskAdvice(
     DiskFault.NOT_PERMITTED,
-    False,
     "the user that liveedge runs as may not write there: change owner or mode of DATA_DIR",
 )
-_GONE = DiskAdvice(DiskFault.GONE, False, "the folder or its mount is gone: mount it again")
-_OTHER = DiskAdvice(DiskFault.OTHER, False, "check the disk of DATA_DIR")
+_GONE = DiskAdvice(DiskFault.GONE, "the folder or its mount is gone: mount it again")
+_OTHER = DiskAdvice(DiskFault.OTHER, "check the disk of DATA_DIR")
 
 _BY_ERRNO = {
     errno.ENOSPC: _FULL,

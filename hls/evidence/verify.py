@@ -29,8 +29,6 @@ from hls.evidence.statement import ReadRecord, Record
 
 READ_BYTES = 1 << 20
 
-SIGNATURE_BYTES = 64
-
 PAGE = 2000
 """Records in memory at a time."""
 

@@ -129,10 +129,9 @@ class Segmenter:
         self._keyframe_90k = 0
         self._skew_90k: int | None = None
         """Capture time minus place on the timeline, of the open segment's first frame."""
-        # The newest frame: its place on the timeline, when it came, and when it was captured.
+        # The newest frame: its place on the timeline, and when it came.
         self._edge_90k = self._end_90k
         self._edge_at_s = after.at_s if after is not None else 0.0
-        self._edge_captured_90k = 0
 
     def feed(self, packet: Packet, now_s: float) -> None:
         """Take the next packet."""
@@ -165,7 +164,6 @@ class Segmenter:
             self._keyframe_90k = self._edge_90k
         self.longest_gop_90k = max(self.longest_gop_90k, self._edge_90k - self._keyframe_90k)
         self._edge_at_s = now_s
-        self._edge_captured_90k = packet.captured_at_90k
 
     def take_events(self) -> Sequence[SegmenterEvent]:
         """The events since the last call, in order."""

@@ -146,7 +146,9 @@ async def site(tmp_path: Path, silent: int, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(socket_server, "JOIN_S", 0.5)
     monkeypatch.setattr(stream, "HOLD_S", 0.5)
     source = PacketSource()
-    packets = [replace(each, data=each.data + FILLER[:5] + b"\xff" * HUGE_FRAME_BYTES) for each in source.frames(40)]
+    packets = [
+        replace(each, data=each.data + FILLER[:5] + b"\xff" * HUGE_FRAME_BYTES) for each in source.frames(HUGE_FRAMES)
+    ]
     index_of(tmp_path, record(tmp_path, packets, "huge")).close()
     door = {"url": "faulty://door?fps=30", "sub_url": "faulty://sub?fps=30&width=80", "engine": ENGINE}
     away = {"url": f"rtsp://127.0.0.1:{silent}/"}

@@ -4,7 +4,6 @@ Firefox itself serves BiDi on a WebSocket, so that no driver is needed, and this
 """
 
 import asyncio
-import base64
 import contextlib
 import itertools
 import json
@@ -94,11 +93,6 @@ class Tab:
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         sources = [{"type": "key", "id": "keyboard", "actions": actions}]
         await self._ask("input.performActions", context=self._context, actions=sources)
-
-    async def screenshot(self, path: Path) -> None:
-        """Save the visible part of the page as PNG."""
-        answer = await self._ask("browsingContext.captureScreenshot", context=self._context)
-        path.write_bytes(base64.b64decode(answer["data"]))
 
     async def close_browser(self) -> None:
         """Close the browser."""

@@ -149,8 +149,6 @@ class BandwidthEstimator:
         """What is to be sent, in bits a second; 0: not known. Set by its owner."""
         self.drops = 0
         """How often the network has suddenly become much narrower than the stream."""
-        self.congestions = 0
-        """How often the estimate was lowered."""
         self.probing = probing or ProbeController()
         self.delay = DelayDetector()
         self.loss = LossDetector()
@@ -296,7 +294,6 @@ class BandwidthEstimator:
 
     def _lower(self, now: float, bps: float) -> None:
         """Lower the estimate to this, if it is above."""
-        self.congestions += 1
         self._lowered_s = now
         self._congested_bps = self.carried_bps
         self.estimate_bps = max(ESTIMATE_MIN_BPS, bps if self.estimate_bps is None else min(self.estimate_bps, bps))

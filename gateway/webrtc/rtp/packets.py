@@ -29,8 +29,7 @@ MAX_PAYLOAD_BYTES = 1182
 header (12), our largest header extension (20), the SRTP tag (16) and the sequence number of a retransmission (2)."""
 
 ONE_BYTE_ID_MAX = 14
-EXTENSION_ID_MAX = 255
-"""Ids of header extensions with heads of one byte, and of two (RFC 8285 §4.2, §4.3)."""
+"""Ids of header extensions with heads of one byte (RFC 8285 §4.2). Those of two bytes have more."""
 
 HEADER_EXTENSIONS_MAX_BYTES = 20
 """The most that fits beside the payload."""

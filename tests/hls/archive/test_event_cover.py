@@ -18,8 +18,6 @@ from hls.events import table as event_table
 from tests.hls.archive.test_index import make, make_sub
 from tests.support.sources.encoded import START_90K
 
-MINUTES_90K = 60 * CLOCK_RATE
-
 
 def mark(index: SegmentTable, number: int, start_s: float, end_s: float | None, *, protects: bool = False) -> Event:
     start_90k = START_90K + round(start_s * CLOCK_RATE)

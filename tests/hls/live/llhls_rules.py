@@ -35,7 +35,6 @@ class Segment:
     discontinuity: int
     starts_discontinuity: bool = False
     map_uri: str | None = None
-    has_map_tag: bool = False
     date: datetime | None = None
     parts: list[Part] = field(default_factory=list)
     gap: bool = False
@@ -140,8 +139,7 @@ def parse(text: str) -> Playlist:
             segment().discontinuity += 1
         elif name == "#EXT-X-MAP":
             _that(not segment().parts, "4.4.4.9", "MAP MUST precede the first PART of its segment")
-            map_uri = attributes(value)["URI"]
-            segment().map_uri, segment().has_map_tag = map_uri, True
+            segment().map_uri = map_uri = attributes(value)["URI"]
         elif name == "#EXT-X-PROGRAM-DATE-TIME":
             _that(not segment().parts, "4.4.4.9", "PROGRAM-DATE-TIME MUST precede the first PART of its segment")
             _that(re.search(r"\.\d{3}(Z|[+-]\d\d:\d\d)$", value) is not None, "4.4.4.6", "ms and zone SHOULD exist")

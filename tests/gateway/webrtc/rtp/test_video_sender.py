@@ -22,7 +22,6 @@ from tests.gateway.webrtc.wire import (
 )
 
 SSRC, RTX_SSRC = 0x1111, 0x2222
-VIDEO_WITH_SEQUENCE = packet_template(96, header_extensions({3: bytes(2)}), 16, has_transport_sequence=True)
 
 
 class SenderHarness:
