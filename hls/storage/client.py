@@ -91,7 +91,7 @@ class ObjectStore:
         """Begin a multipart upload. Returns its id."""
         with _errors_as_ours():
             answer = self._client.create_multipart_upload(**self._object(key), ContentType="video/mp4")
-        return str(answer["UploadId"])
+            return str(answer["UploadId"])
 
     def put_part(self, key: str, upload_id: str, number: int, data: bytes) -> PartDone:
         """Upload a part, or replace it."""
@@ -99,7 +99,7 @@ class ObjectStore:
             answer = self._client.upload_part(
                 **self._object(key), UploadId=upload_id, PartNumber=number, Body=data, ContentMD5=_md5(data)
             )
-        return PartDone(number, str(answer["ETag"]), len(data))
+            return PartDone(number, str(answer["ETag"]), len(data))
 
     def parts(self, key: str, upload_id: str) -> list[PartDone]:
         """The parts that the storage has of an unfinished upload, in order."""
@@ -155,7 +155,12 @@ class ObjectStore:
         span = {} if end is None else {"Range": f"bytes={start}-{end - 1}"}
         try:
             with _errors_as_ours():
-                return bytes(self._client.get_object(**self._object(key), **span)["Body"].read())
+                answer = self._client.get_object(**self._object(key), **span)
+                if start and not str(answer.get("ContentRange", "")).startswith(f"bytes {start}-"):
+                    # A server, or a proxy before it, that does not know ranges sends all (RFC 9110 §14.2).
+                    answer["Body"].close()
+                    raise ObjectStoreError(StoreFault.NOT_S3)
+                return bytes(answer["Body"].read(None if end is None else end - start))
         except ObjectStoreError as error:
             if error.answer == "InvalidRange":
                 return b""
@@ -257,9 +262,11 @@ def _errors_as_ours(ignored: Sequence[StoreFault] = ()) -> Iterator[None]:
         ClientError,
         CredentialRetrievalError,
         HTTPClientError,
+        IncompleteReadError,
         NoCredentialsError,
         PartialCredentialsError,
     )
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -270,7 +277,10 @@ def _errors_as_ours(ignored: Sequence[StoreFault] = ()) -> Iterator[None]:
             raise found from None
     except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError):
         raise ObjectStoreError(StoreFault.DENIED) from None
-    except (HTTPClientError, OSError):
+    except (HTTPClientError, IncompleteReadError, OSError):
         raise ObjectStoreError(StoreFault.AWAY) from None
+    except (ResponseParserError, KeyError):
+        # The page of a proxy, of a sign-in, or of the server's console: no XML, or without what each answer of S3 has.
+        raise ObjectStoreError(StoreFault.NOT_S3) from None
     except BotoCoreError as error:
         raise ObjectStoreError(StoreFault.REFUSED, type(error).__name__) from None

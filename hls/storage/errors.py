@@ -16,6 +16,7 @@ class StoreFault(StrEnum):
     NO_BUCKET = "no_bucket"
     NO_OBJECT = "no_object"
     NO_UPLOAD = "no_upload"
+    NOT_S3 = "not_s3"
     REFUSED = "refused"
 
 
@@ -28,6 +29,8 @@ TEXTS = {
     StoreFault.NO_BUCKET: "the bucket of ARCHIVE_URL does not exist: make it, or correct ARCHIVE_URL and"
     " ARCHIVE_ENDPOINT",
     StoreFault.NO_OBJECT: "the object storage does not have this recording",
+    StoreFault.NOT_S3: "what answers is no object storage, or something before it that changes answers: check"
+    " ARCHIVE_ENDPOINT, which is the address of the S3 API and not that of a console, and the proxies on the way",
     StoreFault.NO_UPLOAD: "the object storage has forgotten an unfinished upload; it begins again",
 }
 
