@@ -302,10 +302,13 @@ class Authenticator:
                     "sign_in_ended"
                 )
             return signed_in.grant
+        version = self.issued.version
         try:
             return await self._verify_token(credential, credential.token)
         except UnauthorizedError:
-            if not await self.issued.refresh():
+            await self.issued.refresh()
+            # It may also have been taken over while this was verified, or waited.
+            if self.issued.version == version:
                 raise
         return await self._verify_token(credential, credential.token)
 

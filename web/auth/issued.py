@@ -58,13 +58,16 @@ class IssuedAccess:
         if self._shared is not None:
             await self._shared.close()
 
-    async def refresh(self) -> bool:
-        """Take over what another process has just changed; returns whether there was anything."""
-        if self._shared is None:
-            return False
-        with contextlib.suppress(LiveedgeError):
-            return await self._shared.refresh()
-        return False
+    @property
+    def version(self) -> int:
+        """Rises when what another process has changed was taken over."""
+        return 0 if self._shared is None else self._shared.version
+
+    async def refresh(self) -> None:
+        """Take over what another process has just changed, if that can be read."""
+        if self._shared is not None:
+            with contextlib.suppress(LiveedgeError):
+                await self._shared.refresh()
 
     async def reload(self) -> None:
         """Take over what others have changed. Raises ``StorageError``."""

@@ -57,6 +57,8 @@ class SharedAccess:
         self._store = store
         self._clock = clock
         self._seen: int | None = None
+        self.version = 0
+        """Rises when a change was taken over."""
         self._reloaded_s = clock.monotonic()
         self._lock = asyncio.Lock()
         self._woken = asyncio.Event()
@@ -90,7 +92,7 @@ class SharedAccess:
         self._woken.set()
 
     async def refresh(self) -> bool:
-        """Take over what has changed; returns whether anything had."""
+        """Take over what has changed; returns whether anything had that no other call of this has taken over."""
         async with self._lock:
             number = await self._store.call(_number)
             now_s = self._clock.monotonic()
@@ -99,6 +101,7 @@ class SharedAccess:
             for callback in self.on_changed:
                 await callback()
             self._seen, self._reloaded_s = number, now_s
+            self.version += 1
             return True
 
     async def announce(self) -> None:

@@ -1,5 +1,6 @@
 """The tokens and links of two workers: the first has the index open, the second only its file."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from tests.support.manual_clock import OffsetClock
 from web.auth.access_file import AccessFile, make_file
 from web.auth.access_index import FileIndex, SharedIndex
 from web.auth.access_table import IssuedLink, load_tokens
+from web.auth.authenticator import Authenticator
 from web.auth.issued import IssuedAccess
 from web.auth.roles import Role
 from web.auth.shared_access import SharedAccess
+from web.settings import load_settings
 
 VIEW = frozenset({Scope.VIEW})
 
@@ -37,7 +40,7 @@ async def test_what_one_worker_gives_or_revokes_the_other_takes_over(tmp_path: P
     second.on_revoked = lambda: revoked.append("second")
 
     token, text = await second.tokens.create("guard", Role.VIEWER, VIEW, None, None, "admin")
-    assert await first.refresh()
+    await first.refresh()
     assert first.tokens.find(text) is not None
     with pytest.raises(ConflictError):
         await first.tokens.create("guard", Role.VIEWER, VIEW, None, None, "admin")
@@ -65,4 +68,35 @@ async def test_what_one_worker_gives_or_revokes_the_other_takes_over(tmp_path: P
     assert second.links.is_revoked("a"), "what it knows stays"
     for each in (second, first):
         await each.close()
+    await index.close()
+
+
+async def test_a_token_is_known_that_is_taken_over_while_somebody_asks_with_it(tmp_path: Path) -> None:
+    clock = OffsetClock()
+    make_file(tmp_path / "access.sqlite3")
+    shared = SharedAccess(AccessFile(tmp_path / "access.sqlite3", clock), clock)
+    index = SegmentIndex(tmp_path)
+    await index.open()
+    issued = IssuedAccess(SharedIndex(index, shared), clock, shared)
+    await shared.refresh()
+    settings = load_settings(auth_token="the-token-of-the-admin", data_dir=tmp_path)
+    authenticator = Authenticator(settings, clock, issued=issued, shared=shared)
+    other = IssuedAccess(SharedIndex(index, shared), clock)
+    _, text = await other.tokens.create("guard", None, VIEW, None, None, "admin")
+    may_go_on = asyncio.Event()
+
+    async def wait() -> None:
+        await may_go_on.wait()
+
+    shared.on_changed[:0] = [wait]
+    shared.on_changed.append(issued.reload)
+    looking = asyncio.create_task(shared.refresh())
+    asking = asyncio.create_task(authenticator.authenticate(text, "192.0.2.1"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    may_go_on.set()
+    assert (await asking).grant.scopes == VIEW
+    assert await looking
+    await authenticator.close()
+    await issued.close()
     await index.close()
