@@ -197,3 +197,41 @@ async def test_three_cameras_on_one_clock(three_cameras: tuple[GatewayProcess, i
     await page.get_by_role("button", name="Live", exact=True).click()
     for camera in ("door", "gate", "yard"):
         await plays(page, "webrtc", f'[data-camera="{camera}"] live-edge-player')
+
+
+SLOW_CLOCK = """
+{
+  // The clock of this machine is half an hour slow.
+  const [now, origin, slow] = [Date.now.bind(Date), performance.timeOrigin, 1_800_000];
+  Date.now = () => now() - slow;
+  Object.defineProperty(performance, "timeOrigin", { value: origin - slow });
+}
+"""
+
+
+async def test_the_moment_of_two_cameras_is_exported_by_keyboard(
+    three_cameras: tuple[GatewayProcess, int], browser: Browser
+) -> None:
+    gateway, start_s = three_cameras
+    page = await browser.new_page(timezone_id="UTC", locale="en")
+    await page.add_init_script(SLOW_CLOCK)
+    await page.goto(f"{gateway.url}/#/playback?cameras=door,yard&t={start_s + 10}")
+    await together(page, 2)
+    await page.keyboard.press("g")
+    entry = page.get_by_role("dialog").get_by_label("Time")
+    await entry.fill(f"{datetime.fromtimestamp(start_s + 200, UTC):%H%M%S}")
+    await entry.press("Enter")
+    await moment_is(page, start_s + 200, start_s + 290)
+    await together(page, 2)
+    await page.keyboard.press("[")
+    await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("]")
+    await page.keyboard.press("e")
+    await page.wait_for_url("**/#/exports?camera=door&camera=yard&**")
+    chosen = await page.eval_on_selector_all(".choices input:checked", "(boxes) => boxes.map(({ value }) => value)")
+    assert chosen == ["door", "yard"]
+    await page.get_by_label("From").press("Enter")
+    await page.locator(".exports li[data-state=done]").wait_for(timeout=TIMEOUT_MS)
+    [made] = gateway.json("/api/exports")["exports"]
+    begin, end = (datetime.fromisoformat(made[key]).timestamp() for key in ("start", "end"))
+    assert start_s + 199 <= begin < end <= start_s + 320

@@ -1,5 +1,15 @@
-import { describe, expect, test } from "vitest";
-import { addDays, addMonths, isoDay, momentOf, parseClock, parseMoment, weeksOf } from "../src/core/moment.ts";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import {
+  addDays,
+  addMonths,
+  isoDay,
+  momentOf,
+  momentsOf,
+  parseClock,
+  parseMoment,
+  utcOffset,
+  weeksOf,
+} from "../src/core/moment.ts";
 
 const T = Date.UTC(2026, 10, 29, 14, 32, 5, 250);
 
@@ -48,4 +58,30 @@ test("moments in links", () => {
   expect(parseMoment(String(T / 1000))).toBe(T);
   for (const text of ["", null, "yesterday", "2026-11-29", "2026-11-29T14:32:05", "2026-13-29T14:32:05Z"])
     expect(parseMoment(text)).toBeNull();
+});
+
+describe("where clocks are changed", () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  test.each([
+    // Central Europe: from 02:00 to 03:00 on 28 March, from 03:00 to 02:00 on 31 October 2027. Lord Howe: half an hour.
+    ["Europe/Berlin", "2027-03-28", [1, 59, 0], ["2027-03-28T00:59:00Z"], ["UTC+1"]],
+    ["Europe/Berlin", "2027-03-28", [2, 30, 0], [], []],
+    ["Europe/Berlin", "2027-10-31", [2, 30, 0], ["2027-10-31T00:30:00Z", "2027-10-31T01:30:00Z"], ["UTC+2", "UTC+1"]],
+    ["Europe/Berlin", "2027-10-31", [3, 0, 0], ["2027-10-31T02:00:00Z"], ["UTC+1"]],
+    [
+      "Australia/Lord_Howe",
+      "2027-04-04",
+      [1, 45, 0],
+      ["2027-04-03T14:45:00Z", "2027-04-03T15:15:00Z"],
+      ["UTC+11", "UTC+10:30"],
+    ],
+    ["America/St_Johns", "2027-07-01", [14, 32, 0], ["2027-07-01T17:02:00Z"], ["UTC\u22122:30"]],
+    ["Asia/Seoul", "2027-10-31", [2, 30, 0], ["2027-10-30T17:30:00Z"], ["UTC+9"]],
+  ] as const)("%s, %s %s", (zone, day, [hours, minutes, seconds], expected, offsets) => {
+    vi.stubEnv("TZ", zone);
+    const moments = momentsOf(day, { hours, minutes, seconds });
+    expect(moments).toEqual(expected.map((text) => Date.parse(text)));
+    expect(moments.map(utcOffset)).toEqual(offsets);
+  });
 });

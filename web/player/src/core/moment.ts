@@ -8,6 +8,7 @@ export interface ClockTime {
 }
 
 const WEEKS = 6;
+const DAY_MS = 86_400_000;
 const DAYS_OF_WEEK = 7;
 
 /** A time of day: 14:32, 14:32:05, 1432, 143205, 2:32 pm, 오후 2:32; null if it is none. */
@@ -29,6 +30,24 @@ export function parseClock(text: string): ClockTime | null {
 export function momentOf(day: string, { hours, minutes, seconds }: ClockTime): number {
   const [year = 1970, month = 1, date = 1] = day.split("-").map(Number);
   return new Date(year, month - 1, date, hours, minutes, seconds).getTime();
+}
+
+/** All moments of a time of day: none where summer time skips it, two where the clocks show it twice. */
+export function momentsOf(day: string, { hours, minutes, seconds }: ClockTime): number[] {
+  const [year = 1970, month = 1, date = 1] = day.split("-").map(Number);
+  const utc = Date.UTC(year, month - 1, date, hours, minutes, seconds);
+  const offsets = [-1, 1].map((days) => new Date(utc + days * DAY_MS).getTimezoneOffset());
+  return [...new Set(offsets)]
+    .map((offset) => utc + offset * 60_000)
+    .filter((time) => new Date(time).getHours() === hours && new Date(time).getMinutes() === minutes)
+    .sort((a, b) => a - b);
+}
+
+/** The offset of local time from UTC at a moment: UTC+9, UTC+5:30, UTC−3. */
+export function utcOffset(time: number): string {
+  const offset = -new Date(time).getTimezoneOffset();
+  const [hours, minutes] = [Math.floor(Math.abs(offset) / 60), Math.abs(offset) % 60];
+  return `UTC${offset < 0 ? "\u2212" : "+"}${hours}${minutes ? `:${String(minutes).padStart(2, "0")}` : ""}`;
 }
 
 /** The local day of a moment. */

@@ -91,7 +91,8 @@ export class CameraView {
       viewChanged: () => this.data.viewChanged(),
       selectionChanged: () => this.updateSelection(),
     });
-    this.clip = new ClipControls(id, this.timeline, (error) => this.fail(error));
+    const at = () => (this.isLive ? store.now : (this.player.playbackTime ?? store.now));
+    this.clip = new ClipControls([id], this.timeline, at, (error) => this.fail(error));
     this.recordings = new Recordings(
       id,
       (time) => this.seek(time),
@@ -256,6 +257,7 @@ export class CameraView {
     else if (event.key.toLowerCase() === "n" && store.hasScope("archive"))
       void this.jump(event.shiftKey ? "previous" : "next");
     else if (event.key.toLowerCase() === "g" && store.hasScope("archive")) this.picker.open();
+    else if (event.key.toLowerCase() === "e" && store.hasScope("archive")) this.clip.export();
     else if (event.key.toLowerCase() === "f") toggleFullscreen(this.player, this.player.surface);
     else return;
     event.preventDefault();

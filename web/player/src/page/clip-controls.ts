@@ -11,22 +11,24 @@ import { iconButton } from "./icon-button.ts";
 import { store } from "./store.ts";
 import type { Timeline } from "./timeline.ts";
 
-/** What is exported where nothing is selected: the last minutes in the view. */
+/** What is exported where nothing is selected: the minutes around the moment that is shown. */
 const EXPORT_MS = 5 * 60_000;
 
 export class ClipControls {
   /** Begins a selection. */
   readonly selectButton: HTMLButtonElement;
-  /** Leads to the view of exports, with the selection, or else the span that the timeline shows. */
+  /** Leads to the view of exports, with the selection, or else the minutes around the moment that is shown. */
   readonly exportButton: HTMLButtonElement;
   /** What is shown during a selection. */
   readonly elements: readonly HTMLElement[];
   private readonly label = h("span", { class: "muted" });
   private readonly saveButton: HTMLButtonElement;
 
+  /** `at`: the moment that is shown, ms. A clip can be saved of one camera. */
   constructor(
-    private readonly camera: string,
+    private readonly cameras: readonly string[],
     private readonly timeline: Timeline,
+    private readonly at: () => number,
     private readonly failed: (error: unknown) => void,
   ) {
     this.selectButton = iconButton("cut", "cut", () => timeline.selectAround());
@@ -62,24 +64,22 @@ export class ClipControls {
     const isComplete = from !== null && to !== null;
     const { isSelecting } = this;
     for (const element of this.elements) element.hidden = !isSelecting;
-    this.saveButton.hidden = !isComplete;
+    this.saveButton.hidden = !isComplete || this.cameras.length !== 1;
     this.selectButton.disabled = isSelecting;
     setText(this.label, isComplete ? t("clipLength", { length: duration(to - from) }) : "");
   }
 
-  private export(): void {
-    const { view, selection } = this.timeline;
-    const end = Math.min(view.to, store.now);
-    location.hash = exportsHash(
-      this.camera,
-      selection.from ?? Math.max(view.from, end - EXPORT_MS),
-      selection.to ?? end,
-    );
+  export(): void {
+    const { from, to } = this.timeline.selection;
+    const { now } = store;
+    const end = to ?? Math.min(from === null ? this.at() + EXPORT_MS / 2 : from + EXPORT_MS, now);
+    location.hash = exportsHash(this.cameras, from ?? end - EXPORT_MS, end);
   }
 
   private save(): void {
     const { from, to } = this.timeline.selection;
-    if (from === null || to === null) return;
-    void save(clipPath(this.camera, from, to), `${this.camera}_${fileTime(from)}.mp4`).catch(this.failed);
+    const [camera] = this.cameras;
+    if (from === null || to === null || camera === undefined) return;
+    void save(clipPath(camera, from, to), `${camera}_${fileTime(from)}.mp4`).catch(this.failed);
   }
 }

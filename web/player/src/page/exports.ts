@@ -10,6 +10,7 @@ import { type ExportsMessageKey, t } from "./exports-i18n.ts";
 import { messageOf } from "./failure.ts";
 import { bytes, clock, since } from "./format.ts";
 import { language, t as word } from "./i18n.ts";
+import { MomentField } from "./moment-field.ts";
 import { nameOf, store } from "./store.ts";
 import { Verifier } from "./verifier.ts";
 
@@ -18,9 +19,9 @@ const IDLE_POLL_MS = 5000;
 const DEFAULT_MS = 5 * 60_000;
 
 /** The address of the view, with what its form has at first. */
-export function exportsHash(camera?: string, from?: number, to?: number): string {
+export function exportsHash(cameras: readonly string[] = [], from?: number, to?: number): string {
   const query = new URLSearchParams();
-  if (camera !== undefined) query.set("camera", camera);
+  for (const camera of cameras) query.append("camera", camera);
   if (from !== undefined && to !== undefined) {
     query.set("from", String(Math.floor(from / 1000)));
     query.set("to", String(Math.ceil(to / 1000)));
@@ -32,8 +33,8 @@ export class ExportsView {
   readonly element: HTMLElement;
   private readonly closing = new AbortController();
   private readonly cameras = h("div", { class: "choices" });
-  private readonly from = h("input", { id: "export-from", type: "datetime-local", step: 1, required: true });
-  private readonly to = h("input", { id: "export-to", type: "datetime-local", step: 1, required: true });
+  private readonly from: MomentField;
+  private readonly to: MomentField;
   private readonly burnIn = h("input", { type: "checkbox" });
   private readonly message = h("p", { class: "message", role: "alert" });
   private readonly list = h("ul", {});
@@ -43,11 +44,11 @@ export class ExportsView {
   private timer = 0;
 
   constructor(query: URLSearchParams) {
-    const camera = query.get("camera");
-    if (camera !== null) this.chosen.add(camera);
-    const to = Number(query.get("to")) * 1000 || store.now;
-    this.to.value = local(to);
-    this.from.value = local(Number(query.get("from")) * 1000 || to - DEFAULT_MS);
+    for (const camera of query.getAll("camera")) this.chosen.add(camera);
+    const second = Math.floor(store.now / 1000) * 1000;
+    const to = momentIn(query.get("to")) ?? second;
+    this.to = new MomentField("export-to", t("to"), to);
+    this.from = new MomentField("export-from", t("from"), momentIn(query.get("from")) ?? to - DEFAULT_MS);
     this.element = this.build();
     this.update();
     void this.reload();
@@ -79,8 +80,8 @@ export class ExportsView {
       "form",
       {},
       h("fieldset", {}, h("legend", {}, t("cameras")), this.cameras),
-      h("div", { class: "field" }, h("label", { for: this.from.id }, t("from")), this.from),
-      h("div", { class: "field" }, h("label", { for: this.to.id }, t("to")), this.to),
+      this.from.element,
+      this.to.element,
       h("label", { class: "check wide" }, this.burnIn, t("burnIn")),
       h("button", { class: "primary" }, t("start")),
       this.message,
@@ -112,8 +113,10 @@ export class ExportsView {
   private async send(): Promise<void> {
     setText(this.message, "");
     const cameras = (store.status?.cameras ?? []).map(({ camera_id }) => camera_id).filter((id) => this.chosen.has(id));
-    const [start, end] = [new Date(this.from.value), new Date(this.to.value)];
     if (cameras.length === 0) return setText(this.message, t("chooseCamera"));
+    const wrong = this.from.error ?? this.to.error;
+    if (wrong) return setText(this.message, word(wrong));
+    const [start, end] = [new Date(this.from.time ?? 0), new Date(this.to.time ?? 0)];
     if (!(start < end)) return setText(this.message, t("chooseTimes"));
     const request: Partial<NewExport> = {
       cameras,
@@ -269,9 +272,7 @@ class Row {
   }
 }
 
-/** A moment for a field of local time. */
-function local(ms: number): string {
-  const date = new Date(ms);
-  const offset = date.getTimezoneOffset() * 60_000;
-  return new Date(ms - offset).toISOString().slice(0, 19);
+/** Unix seconds in the address, as ms. */
+function momentIn(text: string | null): number | null {
+  return text !== null && /^\d{1,11}$/.test(text) ? Number(text) * 1000 : null;
 }

@@ -14,6 +14,7 @@ const KEYS: readonly (readonly [keys: string, word: PageMessageKey])[] = [
   ["End  L", "keyLive"],
   ["N", "keyActivity"],
   ["G", "keyGo"],
+  ["E", "keyExport"],
   ["+ −", "keyZoom"],
   ["[ ]", "keySelection"],
   ["F", "keyFullscreen"],

@@ -149,7 +149,8 @@ addEventListener("keydown", (event) => {
   else if (event.key.toLowerCase() === "w") isWall ? leaveWall() : enterWall();
 });
 document.addEventListener("fullscreenchange", () => document.fullscreenElement || leaveWall());
-await store.refresh();
+// A link to a moment needs the gateway's time: that of this machine may be wrong.
+await Promise.all([store.refresh(), store.syncClock()]);
 route();
 void walls.load();
 void confirm();

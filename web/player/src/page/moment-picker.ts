@@ -4,13 +4,13 @@
 // 1. A day is marked if any of the cameras was recorded on it, by the days of the browser's time zone.
 // 2. One answer a camera and month is kept while the dialog is open; what comes too late for its month is not shown.
 
-import { addDays, addMonths, isoDay, momentOf, parseClock, weeksOf } from "../core/moment.ts";
+import { addDays, addMonths, isoDay, momentOf, momentsOf, parseClock, utcOffset, weeksOf } from "../core/moment.ts";
 import type { RecordedDays } from "../generated/api.ts";
 import { icon } from "../icons.ts";
 import { isDialogOpen, openDialog, titledDialog } from "./dialog.ts";
 import { h, setText } from "./dom.ts";
 import { clock } from "./format.ts";
-import { language, t } from "./i18n.ts";
+import { language, type PageMessageKey, t } from "./i18n.ts";
 import { store } from "./store.ts";
 
 const KEYS: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7 };
@@ -103,7 +103,7 @@ class MomentDialog {
           class: "go",
           onsubmit: (event) => {
             event.preventDefault();
-            if (this.go()) box.close();
+            if (this.go()) this.close();
           },
         },
         h("label", {}, t("timeOfDay"), this.time),
@@ -112,7 +112,8 @@ class MomentDialog {
       this.error,
     );
     this.draw();
-    box.addEventListener("close", () => this.closing.abort());
+    this.closing.signal.addEventListener("abort", () => box.close());
+    box.addEventListener("close", () => this.close());
     openDialog(box, true);
     this.time.focus();
     this.time.select();
@@ -144,9 +145,34 @@ class MomentDialog {
       return true;
     }
     const time = parseClock(this.time.value);
-    setText(this.error, time ? "" : t("wrongTime"));
-    if (time) this.events.seek(momentOf(this.day, time));
-    return time !== null;
+    const [first, second] = time ? momentsOf(this.day, time) : [];
+    if (first === undefined) return this.refuse(time ? "skippedTime" : "wrongTime");
+    if (first > store.now) return this.refuse("notYet");
+    if (second !== undefined && second <= store.now) {
+      this.refuse("twiceTime");
+      this.error.append(...[first, second].map((moment) => this.choice(moment)));
+      return false;
+    }
+    this.events.seek(first);
+    return true;
+  }
+
+  private close(): void {
+    this.closing.abort();
+  }
+
+  private refuse(why: PageMessageKey): false {
+    setText(this.error, t(why));
+    return false;
+  }
+
+  /** A button for one of two moments with the same time of day. */
+  private choice(moment: number): HTMLElement {
+    const onclick = () => {
+      this.events.seek(moment);
+      this.close();
+    };
+    return h("button", { type: "button", onclick }, `${clock(moment)} ${utcOffset(moment)}`);
   }
 
   private draw(): void {

@@ -41,6 +41,15 @@ export class PlaybackTile {
     setText(this.link, camera ? nameOf(camera) : this.id);
   }
 
+  /** Capture time of the live picture, ms; null without one. */
+  get liveTime(): number | null {
+    return this.isRecording ? null : this.player.captureTime;
+  }
+
+  get isAtLiveEdge(): boolean {
+    return !this.isRecording && this.player.state.status === "live";
+  }
+
   position(clock: ClockState): PlayerPosition | null {
     return this.followed?.position(clock, store.now) ?? null;
   }

@@ -8,6 +8,7 @@ import { dayOf, firstView, mergeRanges, type RecordedRange, reveal } from "../co
 import { icon } from "../icons.ts";
 import { rangeOf, segmentsOf } from "./archive.ts";
 import { chooseCameras } from "./camera-chooser.ts";
+import { ClipControls } from "./clip-controls.ts";
 import { h, setText } from "./dom.ts";
 import { failureText } from "./failure.ts";
 import { day } from "./format.ts";
@@ -43,6 +44,7 @@ export class PlaybackView {
   private readonly tiles: PlaybackTile[];
   private readonly tileBox = h("div", { class: "tiles" });
   private readonly timeline: Timeline;
+  private readonly clip: ClipControls;
   /** null while live. */
   private clock: SharedClock | null = null;
   private readonly controls = new PlaybackControls({
@@ -77,12 +79,15 @@ export class PlaybackView {
       seekToLiveEdge: () => this.goLive(),
       seekToEvent: (mark: EventMark) => this.seekAndShow(mark.start),
       viewChanged: () => this.scheduleReload(),
-      // There is nothing to do with a selection here.
-      selectionChanged: () => {
-        const { from, to } = this.timeline.selection;
-        if (from !== null || to !== null) this.timeline.clearSelection();
-      },
+      selectionChanged: () => this.clip.update(),
     });
+    this.clip = new ClipControls(
+      ids,
+      this.timeline,
+      () => this.now,
+      (error) => this.fail(error),
+    );
+    this.clip.update();
     this.element = this.build();
     const { signal } = this.closing;
     every(FOLLOW_MS, signal, () => this.follow());
@@ -139,6 +144,8 @@ export class PlaybackView {
           h("span", { class: "spacer" }),
           iconButton("activityBack", "previousMark", () => void this.jump("previous")),
           iconButton("activityNext", "nextMark", () => void this.jump("next")),
+          this.clip.selectButton,
+          this.clip.exportButton,
           iconButton("link", "copyLink", () => void this.copyLink()),
         ),
         this.timeline.element,
@@ -147,6 +154,7 @@ export class PlaybackView {
           { class: "toolbar foot" },
           ...dayControls(this.timeline, this.picker),
           h("span", { class: "spacer" }),
+          ...this.clip.elements,
           ...zoomControls(this.timeline),
         ),
         this.message,
@@ -244,11 +252,14 @@ export class PlaybackView {
 
   private updatePlayhead(): void {
     const isLive = this.clock === null;
-    const [time, now] = [this.now, store.now];
-    this.timeline.setPlayhead(time, now, isLive);
+    this.timeline.setPlayhead(this.now, store.now, isLive);
     const { from, to } = this.timeline.view;
     this.picker.setLabel(day((from + to) / 2));
-    this.controls.show({ isLive, isAtLiveEdge: isLive, isPaused: this.clock?.paused ?? false, time });
+    // Live, the time is that of the newest picture: a clock would run on over cameras that are down.
+    const shown = this.tiles.map((tile) => tile.liveTime).filter((time) => time !== null);
+    const time = !isLive ? this.now : shown.length > 0 ? Math.max(...shown) : null;
+    const isAtLiveEdge = isLive && this.tiles.some((tile) => tile.isAtLiveEdge);
+    this.controls.show({ isLive, isAtLiveEdge, isPaused: this.clock?.paused ?? false, time });
   }
 
   private updateLayout(): void {
@@ -276,7 +287,7 @@ export class PlaybackView {
   private key(event: KeyboardEvent): void {
     if (!isShortcut(event)) return;
     const key = event.key.toLowerCase();
-    if (["arrowleft", "arrowright", "+", "=", "-"].includes(key)) {
+    if (["arrowleft", "arrowright", "[", "]", "+", "=", "-"].includes(key)) {
       this.timeline.key(event);
       return;
     }
@@ -285,6 +296,7 @@ export class PlaybackView {
     else if (key === ".") this.step(1);
     else if (key === "l") this.goLive();
     else if (key === "g") this.picker.open();
+    else if (key === "e") this.clip.export();
     else if (key === "n") void this.jump(event.shiftKey ? "previous" : "next");
     else return;
     event.preventDefault();

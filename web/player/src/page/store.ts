@@ -1,7 +1,7 @@
 // The state of the gateway, polled. An event tells the views of the page when it has changed.
 
 import { Api, ApiError } from "../core/api.ts";
-import { gatewayNow } from "../core/clock-sync.ts";
+import { gatewayNow, sampleClock } from "../core/clock-sync.ts";
 import type {
   Access,
   ArchiveStatus,
@@ -60,6 +60,11 @@ export class Store extends EventTarget {
   /** The gateway's clock, ms since the Unix epoch. Recordings have its times, and that of this machine may be wrong. */
   get now(): number {
     return gatewayNow(this.api);
+  }
+
+  /** Ask for the gateway's time once. */
+  async syncClock(): Promise<void> {
+    await sampleClock(this.api, TIMEOUT_MS).catch(() => {}); // Then that of this machine has to do.
   }
 
   camera(id: string): Camera | null {
