@@ -65,12 +65,14 @@ class Event:
 class EventChange:
     """A change of an event. ``number`` grows with each change and is never used twice in one index.
 
-    ``event`` is the event as it is now, or was when it was deleted.
+    ``event`` is the event as it is now, or was when it was deleted. ``node`` has it, where the
+    changes are of several nodes.
     """
 
     number: int
     kind: ChangeKind
     event: Event
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +111,11 @@ class EventOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Events in order, and where the next page begins."""
+    """Events in order, and where the next page begins. ``away``: nodes of a cluster whose events are missing."""
 
     events: list[Event]
     next_cursor: str | None
+    away: tuple[str, ...] = ()
 
 
 # --- cursors
@@ -120,12 +123,7 @@ class EventPage:
 
 def cursor_of(event: Event) -> str:
     """Where the page after an event begins."""
-    return cursor_at(event.start_90k, event.id)
-
-
-def cursor_at(start_90k: int, event_id: str) -> str:
-    """:func:`cursor_of` an event that begins then."""
-    return base64.urlsafe_b64encode(f"{start_90k}/{event_id}".encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(f"{event.start_90k}/{event.id}".encode()).decode().rstrip("=")
 
 
 def parse_cursor(text: str) -> tuple[int, str]:

@@ -127,7 +127,7 @@ class OtherNodes(Protocol):
         ...
 
     async def execute(self, event: str, payload: object, camera_id: str | None) -> Reply | None:
-        """Execute a command at the node that has its camera, or its event. ``None``: it is executed here.
+        """Execute a command at the node that has its camera. ``None``: it is executed here.
 
         Raises ``UnavailableError``.
         """

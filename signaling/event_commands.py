@@ -153,11 +153,13 @@ class EventPublisher:
             await self._arrived()
             self._move(newest)
             return
+        position = self.position
         for change in changes:
             await self._send(EventChanged(kind=change.kind.value, event=EventModel.of(change.event)).wire())
+            position = self._events.position_after(position, change)
         if changes:
             await self._arrived()
-            self._move(self._events.position_of(changes[-1].number))
+            self._move(position)
         else:
             await self._events.wait_for_change(self.position, WAIT_S)
 

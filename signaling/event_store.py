@@ -1,4 +1,7 @@
-"""EventStore: what this package needs of the events of all cameras. A port; :mod:`hls.events.service` implements it."""
+"""EventStore: what this package needs of the events of all cameras. A port.
+
+:mod:`hls.events.service` implements it, and :mod:`web.cluster.all_events` for all nodes of a cluster.
+"""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -9,8 +12,9 @@ from gateway.event import Event, EventChange, EventFilter, EventOrder, EventPage
 class EventStore(Protocol):
     """See the module. Every coroutine may raise ``LiveedgeError``."""
 
-    is_closed: bool
-    """Whether there will be no more changes."""
+    @property
+    def is_closed(self) -> bool:
+        """Whether there will be no more changes."""
 
     async def create(self, event: Event, key: IdempotencyKey | None = None) -> tuple[Event, bool]:
         """Keep an event. Returns it, and whether it is new."""
@@ -28,8 +32,8 @@ class EventStore(Protocol):
     def position(self) -> str:
         """Where the log of changes ends now."""
 
-    def position_of(self, number: int) -> str:
-        """The place in the log after a change."""
+    def position_after(self, position: str, change: EventChange) -> str:
+        """The place in the log after the next change."""
 
     async def changes_after(self, position: str) -> list[EventChange] | None:
         """The next changes after a place in the log; ``None`` if the log does not go back so far."""

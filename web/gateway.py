@@ -57,12 +57,15 @@ from signaling.socket_server import PROCESS_END
 from web.address_policy import refuse_metadata
 from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore, read_tables, write_tables
+from web.cluster.all_events import AllEvents
 from web.cluster.archive import ClusterArchive
 from web.cluster.archive_routing import ArchiveRouting
 from web.cluster.documents import ClusterDocuments, DocumentKind
 from web.cluster.export_parts import NodeExports
 from web.cluster.forwarding import Forwarding
 from web.cluster.messaging import in_cluster, request_store
+from web.cluster.node_events import NodeEvents
+from web.cluster.nodes import ClusterNodes
 from web.cluster.peers import Peers
 from web.cluster.recording_lists import AllRecordings
 from web.cluster.redirects import Redirects
@@ -161,10 +164,14 @@ class Gateway:
         self.own_recordings = ArchiveRecordings(self.own_archive_reader, self.service, own_name)
         self.recordings: ArchiveRecordings | AllRecordings = self.own_recordings
         """Those of all nodes, in a cluster."""
+        self.all_events: EventService | AllEvents = self.events
+        """The same."""
         if self.cluster is not None and self.cluster_archive is not None:
             assert self.peers is not None
             assert self.node_tokens is not None
             forwarding = Forwarding(self.peers, self.cluster.coordinator.node.id, self.node_tokens.verify)
+            self.cluster_nodes = ClusterNodes(self.cluster, self.peers, forwarding)
+            self.all_events = AllEvents(self.events, self.cluster, self.cluster_nodes, NodeEvents(forwarding))
             self.recordings = AllRecordings(self.own_recordings, self.cluster, forwarding, self.cluster_archive.stored)
             archive_routing = ArchiveRouting(
                 self.cluster,
@@ -178,10 +185,10 @@ class Gateway:
             is_enabled = settings.cluster_viewers is ViewersAt.REDIRECT
             self.redirects = Redirects(self.cluster, forwarding, is_enabled=is_enabled)
             self.remote_live = RemoteLive(self.cluster, forwarding, self.live)
-            self.routing = Routing(self.cluster, forwarding, archive_routing, self.redirects)
+            self.routing = Routing(self.cluster, forwarding, archive_routing, self.all_events, self.redirects)
             if worker is not None:
                 self.routing = WorkersRouting(
-                    self.cluster, forwarding, archive_routing, worker, self._viewers_elsewhere
+                    self.cluster, forwarding, archive_routing, self.all_events, worker, self._viewers_elsewhere
                 )
         self.webrtc = WebRtcServer(
             udp_port=settings.webrtc_udp_port,
@@ -205,17 +212,17 @@ class Gateway:
             live_edge=self.live_edge,
             clock=clock,
             requests=_request_store(settings.data_dir) if self.cluster is None else request_store(self.cluster),
-            events=self.events,
+            events=self.all_events,
             recordings=self.recordings,
             ptz=self.ptz,
         )
-        self.messaging, self.other_nodes = in_cluster(messaging, self.cluster, self.service, self.events)
+        self.messaging, self.other_nodes = in_cluster(messaging, self.cluster, self.service)
         self.browser = BrowserSignaling(
             settings,
             self.service,
             self.webrtc,
             live_edge=self.live_edge,
-            events=self.events,
+            events=self.all_events,
             recordings=self.recordings,
             ptz=self.ptz,
         )
@@ -288,6 +295,8 @@ class Gateway:
             self.cluster_archive.start()
         if self.other_nodes is not None:
             self.other_nodes.start()
+        if isinstance(self.all_events, AllEvents):
+            self.all_events.start()
         try:
             await self.messaging.start()
         except Exception as error:
@@ -305,6 +314,8 @@ class Gateway:
         )
         if self.other_nodes is not None:
             await self._close_all(self.other_nodes.close())
+        if isinstance(self.all_events, AllEvents):
+            await self._close_all(self.all_events.close())
         if self.cluster is not None:
             # The others take what this node captures, whose last seconds are written meanwhile.
             await self._close_all(self.cluster.leave())

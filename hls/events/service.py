@@ -232,6 +232,10 @@ class EventService:
         """The place in the log after a change."""
         return f"{self._log.epoch}-{number}"
 
+    def position_after(self, position: str, change: EventChange) -> str:
+        """The place in the log after the next change from a place on."""
+        return self.position_of(change.number)
+
     async def changes_after(self, position: str) -> list[EventChange] | None:
         """The next changes after a place in the log, at most :data:`READ_MAX`, maybe none yet.
 

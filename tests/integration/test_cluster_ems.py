@@ -90,7 +90,10 @@ async def test_one_node_speaks_to_the_ems_for_all_and_another_goes_on(tmp_path: 
         _, answer = await ems.expect("event_response", lambda data: data["client_id"] == "desk")
         event_id = answer["data"]["event"]["id"]
         assert (await json(other, f"/api/events/{event_id}"))["label"] == "parcel"
-        assert (await json(speaker, "/api/events"))["events"] == []
+        await ems.expect("event_changed", lambda data: (data.get("event") or {}).get("id") == event_id)
+        await ems.emit("event_list_request", {"client_id": "list"})
+        _, answer = await ems.expect("event_response", lambda data: data["client_id"] == "list")
+        assert [each["id"] for each in answer["data"]["events"]] == [event_id]
         await ems.emit("event_update_request", {"client_id": "desk", "event_id": event_id, "label": "letter"})
         await ems.expect("event_response", lambda data: (data.get("event") or {}).get("label") == "letter")
         await ems.emit("segments_list_request", {"client_id": "desk", "camera_id": CAMERAS[other]})

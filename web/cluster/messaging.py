@@ -17,7 +17,6 @@ from typing import TypeVar
 
 from gateway.errors import LiveedgeError
 from gateway.service import CaptureService
-from hls.events.service import EventService
 from signaling.messaging import NoMessaging, StreamMessaging
 from signaling.request_keeper import RequestStore
 from signaling.settings import MessagingSettings
@@ -118,12 +117,12 @@ class ClusterMessaging(StreamMessaging):
 
 
 def in_cluster(
-    inner: StreamMessaging, cluster: Cluster | None, service: CaptureService, events: EventService
+    inner: StreamMessaging, cluster: Cluster | None, service: CaptureService
 ) -> tuple[StreamMessaging, OtherNodes | None]:
     """The adapter of a node, and what exchanges statuses and commands; the same and ``None`` for a gateway alone."""
     if cluster is None:
         return inner, None
-    others = OtherNodes(cluster, service, events, inner.control)
+    others = OtherNodes(cluster, service, inner.control)
     is_wanted = not isinstance(inner, NoMessaging)
     return ClusterMessaging(inner, cluster, others) if is_wanted else inner, others
 

@@ -4,8 +4,9 @@ Rules:
 
 1. Each node writes the statuses of its cameras to the database as they change, once in :data:`INTERVAL_S`. The speaker
    reads those of the others as often, and announces what has changed.
-2. A command is executed at the node that owns its camera. One that changes an event is executed where the event is.
-   A node that does not answer within :data:`~hls.cluster.exchange.COMMAND_S` is not waited for any longer.
+2. A command is executed at the node that owns its camera. Lists of events, and changes of an event, are of all nodes
+   here (:mod:`~.all_events`). A node that does not answer within :data:`~hls.cluster.exchange.COMMAND_S` is not waited
+   for any longer.
 """
 
 import asyncio
@@ -20,7 +21,6 @@ from gateway.errors import LiveedgeError, UnavailableError
 from gateway.service import CaptureService
 from gateway.status import CaptureStatus
 from hls.cluster.changes import Change
-from hls.events.service import EventService
 from signaling.answers import Refusal
 from signaling.control import Caller, Control, Reply
 from signaling.events import Endpoint
@@ -36,13 +36,16 @@ REPLY_S = 0.1
 COMMANDS_MAX = 16
 """Commands that are executed for other nodes at a time; more wait in the database."""
 
+HERE = frozenset({"event_list_request", "event_update_request"})
+"""Rule 2."""
+
 FORWARDED = Caller(Endpoint.EMS, "ems", is_forwarded=True)
 
 
 class OtherNodes:
     """See the module. Lives on the event loop. ``control`` executes what other nodes ask for."""
 
-    def __init__(self, cluster: Cluster, service: CaptureService, events: EventService, control: Control) -> None:
+    def __init__(self, cluster: Cluster, service: CaptureService, control: Control) -> None:
         from hls.cluster.exchange import COMMAND_S, ClusterExchange
 
         self.is_speaker = False
@@ -51,7 +54,6 @@ class OtherNodes:
         self._exchange = ClusterExchange(cluster.store, cluster.coordinator.node.id)
         self._cluster = cluster
         self._service = service
-        self._events = events
         self._control = control
         self._statuses: dict[str, str] = {}
         self._told: dict[str, str] = {}
@@ -136,19 +138,11 @@ class OtherNodes:
     async def execute(self, event: str, payload: object, camera_id: str | None) -> Reply | None:
         """See :class:`~signaling.control.OtherNodes`."""
         coordinator = self._cluster.coordinator
-        if camera_id is not None:
-            owner_id = coordinator.view.owner(camera_id).node_id
-            is_here = camera_id in coordinator.owned or owner_id is None or owner_id not in coordinator.view.nodes
-            return None if is_here else await self._execute(owner_id or "", event, payload)
-        if event != "event_update_request" or not isinstance(payload, dict):
+        if camera_id is None or event in HERE:
             return None
-        if await self._events.get(str(payload.get("event_id", ""))[:64]) is not None:
-            return None
-        for node_id in coordinator.view.nodes.keys() - {coordinator.node.id}:
-            reply = await self._execute(node_id, event, payload)
-            if reply.refusal is None or reply.refusal.error != "not_found":
-                return reply
-        return None
+        owner_id = coordinator.view.owner(camera_id).node_id
+        is_here = camera_id in coordinator.owned or owner_id is None or owner_id not in coordinator.view.nodes
+        return None if is_here else await self._execute(owner_id or "", event, payload)
 
     async def _execute(self, node_id: str, event: str, payload: object) -> Reply:
         command = json.dumps({"event": event, "payload": payload})

@@ -9,6 +9,7 @@ Rules:
 """
 
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
@@ -36,6 +37,8 @@ class Peers:
         self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
         self._known: dict[str, Node] = {}
+        self._alive_s: dict[str, float] = {}
+        """When each node was alive last, by its name."""
 
     async def close(self) -> None:
         """End all requests."""
@@ -48,6 +51,7 @@ class Peers:
         for node_id, node in view.nodes.items():
             self._known.pop(node_id, None)
             self._known[node_id] = node
+            self._alive_s[node.name] = time.monotonic()
         while len(self._known) > REMEMBERED_MAX:
             del self._known[next(iter(self._known))]
 
@@ -58,6 +62,11 @@ class Peers:
     def named(self, name: str) -> Node | None:
         """The newest process of a node, alive or not, by the name of the node."""
         return next((node for node in reversed(self._known.values()) if node.name == name), None)
+
+    def alive_within(self, limit_s: float) -> set[str]:
+        """The names of the nodes that were alive in the last so many seconds."""
+        now_s = time.monotonic()
+        return {name for name, alive_s in self._alive_s.items() if now_s - alive_s <= limit_s}
 
     @asynccontextmanager
     async def request(

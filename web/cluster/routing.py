@@ -5,10 +5,12 @@ Rules:
 1. Publishing a camera, and talking to it, is at its owner (:data:`OF_OWNER`). While no node is known to own it, this
    one answers, and says so.
 2. Recordings are answered by the node that has them (:mod:`web.cluster.archive_routing`).
-3. WebRTC viewers are sent to the owner, if the settings say so (:mod:`web.cluster.redirects`).
-4. Ids of viewers by WebRTC, and of sessions of Engine.IO, begin with the name of the node that gave them. That node
+3. The clip and the picture of an event are made by the node that has the event (:mod:`web.cluster.all_events`), which
+   was the owner of its camera. Lists, changes and the stream of events are of all nodes without this.
+4. WebRTC viewers are sent to the owner, if the settings say so (:mod:`web.cluster.redirects`).
+5. Ids of viewers by WebRTC, and of sessions of Engine.IO, begin with the name of the node that gave them. That node
    answers the requests for them.
-5. Everything else is answered by the node that is asked.
+6. Everything else is answered by the node that is asked.
 """
 
 from collections.abc import Awaitable
@@ -16,7 +18,9 @@ from collections.abc import Awaitable
 from aiohttp import web
 
 from gateway.cluster.model import Node
+from gateway.event import EVENT_ID
 from signaling.socket_server import PROCESS_END
+from web.cluster.all_events import AllEvents
 from web.cluster.archive_routing import ArchiveRouting, Handler
 from web.cluster.forwarding import Forwarding
 from web.cluster.redirects import Redirects
@@ -32,16 +36,25 @@ OF_VIEWER = frozenset(
         "/api/cameras/{camera}/viewers/{viewer}/clock",
     }
 )
-"""Rule 4."""
+"""Rule 5."""
+
+OF_EVENT = frozenset({"/api/events/{event}/clip.mp4", "/api/events/{event}/clip.jpg"})
+"""Rule 3."""
 
 
 class Routing:
     """See the module. Lives on the event loop."""
 
     def __init__(
-        self, cluster: Cluster, forwarding: Forwarding, archive: ArchiveRouting, redirects: Redirects | None = None
+        self,
+        cluster: Cluster,
+        forwarding: Forwarding,
+        archive: ArchiveRouting,
+        events: AllEvents,
+        redirects: Redirects | None = None,
     ) -> None:
         self.forwarding = forwarding
+        self._events = events
         self._redirects = redirects
         self._archive = archive
         self._cluster = cluster
@@ -57,6 +70,8 @@ class Routing:
             return None
         if resource.canonical in OF_OWNER:
             return self._at_owner(request)
+        if resource.canonical in OF_EVENT:
+            return self._at_event(request, handler)
         if resource.canonical in OF_VIEWER:
             return self._of_viewer(request)
         if resource.canonical == "/socket.io/":
@@ -85,10 +100,16 @@ class Routing:
         return self.forwarding.forward(request, node)
 
     def _giver(self, given: str) -> Node | None:
-        """The other node that gave something its id (rule 4); ``None``: this one, or none is known."""
+        """The other node that gave something its id (rule 5); ``None``: this one, or none is known."""
         name, end, _ = given.rpartition(PROCESS_END)
         return self.forwarding.named(self._name_in_id(name)) if end else None
 
     def _name_in_id(self, name: str) -> str:
         """The name of the node whose ids begin so."""
         return name
+
+    async def _at_event(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        event_id = request.match_info["event"]
+        found = await self._events.find(event_id) if EVENT_ID.fullmatch(event_id) else None
+        node = found[0] if found is not None else None
+        return await (handler(request) if node is None else self.forwarding.forward(request, node))

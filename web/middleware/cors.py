@@ -37,7 +37,7 @@ PREFLIGHT_HEADERS = {
 
 EXPOSED_HEADERS = (
     "Location, ETag, Link, Allow, Accept-Post, Accept-Patch, Retry-After, Content-Length, Content-Range, Date, Age,"
-    " X-Captured-At, X-Age-Seconds, WWW-Authenticate"
+    " X-Captured-At, X-Age-Seconds, WWW-Authenticate, Liveedge-Away"
 )
 
 

@@ -16,11 +16,8 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from gateway.clock import CLOCK_RATE
 from gateway.cluster.model import Node
 from gateway.errors import NodeAwayError
-from gateway.event import PAGE_DEFAULT, PAGE_MAX, EventOrder, cursor_at
-from gateway.times import parse_time
 from web.cluster.forwarding import Forwarding, fields_of
 from web.cluster.relay_sender import KIND as RELAY
 from web.workers.worker import worker_number
@@ -166,22 +163,7 @@ def _sum(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     return {name: sum(each.get(name, 0) for each in counts) for name in names}
 
 
-# --- events and exports
-
-
-def _events(request: web.Request, parts: Parts, _: Workers) -> object:
-    is_newest = request.query.get("order", EventOrder.NEWEST) == EventOrder.NEWEST
-    limit = min(PAGE_MAX, int(request.query.get("limit", PAGE_DEFAULT)))  # each worker has checked it
-    found = [event for part in parts.values() for event in part["events"]]
-    found.sort(key=lambda event: (event["start"], event["id"]), reverse=is_newest)
-    more = len(found) > limit or any(part["next_cursor"] for part in parts.values())
-    kept = found[:limit]
-    cursor = None
-    if more and kept:
-        # A text has milliseconds: what is between two of them is not listed twice.
-        start_90k = parse_time(kept[-1]["start"], "start", 0) + (0 if is_newest else CLOCK_RATE // 1000 - 1)
-        cursor = cursor_at(start_90k, kept[-1]["id"])
-    return {"events": kept, "next_cursor": cursor}
+# --- exports
 
 
 def _exports(_: web.Request, parts: Parts, __: Workers) -> object:
@@ -233,8 +215,6 @@ MERGED: Mapping[str, Merge] = {
     "/api/cameras": _json(_camera_list),
     "/api/cameras/{camera}": _json(_camera),
     "/api/status": _json(_status),
-    "/api/events": _json(_events),
-    "/api/cameras/{camera}/events": _json(_events),
     "/api/exports": _json(_exports),
     "/metrics": _metrics,
 }

@@ -20,11 +20,11 @@ from aiohttp import hdrs, web
 
 from gateway.cluster.model import Node
 from gateway.errors import NodeAwayError
+from web.cluster.all_events import AllEvents
 from web.cluster.archive_routing import ArchiveRouting, Handler
 from web.cluster.forwarding import Forwarding, fields_of, return_fields
 from web.cluster.routing import OF_VIEWER, Routing
 from web.cluster.service import Cluster
-from web.workers.event_stream import MergedStream
 from web.workers.merge import MERGED, Workers, merged
 from web.workers.worker import Worker, node_name, worker_number
 
@@ -44,15 +44,7 @@ OF_CAMERA = frozenset(
 OF_LIVE_CAMERA = frozenset({"/mjpeg/{camera}", "/snapshot/{camera}.jpg"})
 """The same, unless they are asked for a moment of a recording."""
 
-OF_ANY = frozenset(
-    {
-        "/api/events/{event}",
-        "/api/events/{event}/clip.mp4",
-        "/api/events/{event}/clip.jpg",
-        "/api/exports/{export}",
-        "/api/exports/{export}/export.zip",
-    }
-)
+OF_ANY = frozenset({"/api/exports/{export}", "/api/exports/{export}/export.zip"})
 """Rule 4."""
 
 OF_ALL = frozenset({"/api/archive/clock/confirm", "/api/webhooks/{webhook}/enable"})
@@ -77,10 +69,11 @@ class WorkersRouting(Routing):
         cluster: Cluster,
         forwarding: Forwarding,
         archive: ArchiveRouting,
+        events: AllEvents,
         worker: Worker,
         viewers: Callable[[str], int],
     ) -> None:
-        super().__init__(cluster, forwarding, archive)
+        super().__init__(cluster, forwarding, archive, events)
         self._worker = worker
         self._viewers = viewers
 
@@ -108,10 +101,8 @@ class WorkersRouting(Routing):
             return merged(request, self.forwarding, nodes, workers) if nodes else None
         if path in OF_CAMERA or (path in OF_LIVE_CAMERA and "at" not in request.query):
             return self._of_owner(request)
-        if path in ("/api/events", "/api/exports") and request.method == hdrs.METH_POST:
+        if path == "/api/exports" and request.method == hdrs.METH_POST:
             return self._by_body(request)
-        if path == "/api/events/stream" and self.workers:
-            return MergedStream(request, self.forwarding, lambda: self.workers).run()
         if path in OF_ANY:
             return self._found(request)
         if path in OF_ALL:
@@ -153,12 +144,9 @@ class WorkersRouting(Routing):
         """What is made for a camera is made where that is captured."""
         body = await request.read()
         camera_id: object = None
-        try:
-            sent = json.loads(body)
-            cameras = sent.get("cameras")
-            camera_id = sent.get("camera_id", cameras[0] if cameras else None)
-        except (ValueError, AttributeError, TypeError, LookupError, RecursionError):
-            pass  # the worker that gets it says what is wrong
+        # Otherwise, the worker that gets it says what is wrong.
+        with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):
+            camera_id = json.loads(body)["cameras"][0]
         node = self._owner(camera_id) if isinstance(camera_id, str) else None
         return await self._ask(request, node or self._cluster.coordinator.node, body)
 

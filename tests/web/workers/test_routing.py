@@ -10,6 +10,7 @@ from aiohttp import web
 from gateway.clock import SYSTEM_CLOCK
 from gateway.cluster.model import Node, Owner, View
 from tests.support.serving import GatewayServer
+from web.cluster.all_events import AllEvents
 from web.cluster.archive_routing import ArchiveRouting
 from web.cluster.forwarding import Forwarding
 from web.cluster.peers import Peers
@@ -52,6 +53,7 @@ async def test_a_camera_with_many_viewers_takes_more_at_the_worker_that_is_asked
             cast("Cluster", cluster),
             Forwarding(peers, "a#1", tokens.verify),
             cast("ArchiveRouting", None),
+            cast("AllEvents", None),
             Worker(1, 2, 1, "data", 0.0, (), (), -1, 1, -1),
             viewers.__getitem__,
         )

@@ -5,7 +5,8 @@ Rules:
 1. Each change has an id. A client that comes back with the last one in ``Last-Event-ID`` gets all changes after it,
    also after a restart of the gateway. A change of an event that was changed again since has the event as it is now.
 2. There is no queue: what a slow client has not taken stays in the log. Where the log does not go back so far, the
-   client gets the event ``reset``, reads the list again, and the stream goes on from now.
+   client gets the event ``reset``, reads the list again, and the stream goes on from now. So it does when a node of a
+   cluster comes whose events it cannot know yet.
 3. A comment is sent every :data:`HEARTBEAT_S`, so that proxies keep the connection and a client notices a dead one.
 4. The stream has the changes of the cameras that its credential allows to view at that moment, and ends with it.
 """
@@ -38,6 +39,9 @@ RETRY_MS = 2000
 
 LAST_EVENT_ID = "Last-Event-ID"
 
+POSITION_MAX = 4096
+"""Characters of an id: in a cluster it has the place in the log of each node."""
+
 
 @routes.get("/api/events/stream")
 @describe(
@@ -57,10 +61,11 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     Their types are ``created``, ``updated``, ``deleted``, each with an ``EventChange``, and ``reset``: changes are
     missing, read the list again.
     """
-    events = request.app[GATEWAY].events
+    gateway = request.app[GATEWAY]
+    events = gateway.all_events
     cameras, labels = filter_values(request, "camera"), filter_values(request, "label")
     position = request.headers.get(LAST_EVENT_ID) or request.query.get("last_event_id") or events.position
-    if len(position) > 64 or not position.isascii():
+    if len(position) > POSITION_MAX or not position.isascii():
         raise BadRequestError(f"{LAST_EVENT_ID} is not the id of a change")
 
     def is_wanted(change: EventChange) -> bool:
@@ -76,29 +81,30 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     if request.method == hdrs.METH_HEAD:
         return response
-    events.streams += 1
+    gateway.events.streams += 1
     try:
         await _send(request, response, position, is_wanted)
     finally:
-        events.streams -= 1
+        gateway.events.streams -= 1
     return response
 
 
 async def _send(request: web.Request, response: web.StreamResponse, position: str, is_wanted: Wanted) -> None:
-    events = request.app[GATEWAY].events
+    gateway = request.app[GATEWAY]
+    events = gateway.all_events
     socket = request.transport.get_extra_info("socket") if request.transport is not None else None
     text, sent = f"retry: {RETRY_MS}\n", ""
     while not events.is_closed:
         changes = await events.changes_after(position)
         if changes is None:
-            events.stream_resets += 1
+            gateway.events.stream_resets += 1
             position = events.position
             text += _message("reset", json.dumps({"reason": "changes are missing: read the list of events again"}))
         else:
-            position = events.position_of(changes[-1].number) if changes else position
-            text += "".join(
-                _change(change, events.position_of(change.number)) for change in changes if is_wanted(change)
-            )
+            for change in changes:
+                position = events.position_after(position, change)
+                if is_wanted(change):
+                    text += _change(change, position)
         # An id without data is remembered by the client, and is no event for it.
         await response.write(f"{text}id: {position}\n\n".encode() if position != sent else b":\n\n")
         await delivered(socket)

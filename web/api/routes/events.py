@@ -14,7 +14,7 @@ from gateway.errors import BadRequestError, NotFoundError
 from gateway.event import EVENT_ID, PAGE_DEFAULT, PAGE_MAX, Event, EventFilter, EventOrder, IdempotencyKey
 from gateway.event_models import TEXT_MAX
 from web.api import models
-from web.api.answer import json_answer
+from web.api.answer import away_header, json_answer
 from web.api.describe import SPAN, Parameter, describe
 from web.api.parameters import (
     JSON,
@@ -77,7 +77,7 @@ async def list_camera_events(request: web.Request) -> web.Response:
             "camera_unknown", camera_id=camera_id[:64]
         )
     answer = await _list(request, frozenset({camera_id}))
-    if not await request.app[GATEWAY].events.has_camera(camera_id):
+    if not await request.app[GATEWAY].all_events.has_camera(camera_id):
         await require_recorded_camera(request, camera_id)
     return answer
 
@@ -101,7 +101,7 @@ async def create_event(request: web.Request) -> web.Response:
     grant_of(request).require(Scope.CONTROL, body.camera_id)
     camera = gateway.service.camera(body.camera_id)
     event = body.event(camera.id, SOURCE, gateway.clock.wall_90k())
-    event, is_new = await gateway.events.create(event, _key(request, sent))
+    event, is_new = await gateway.all_events.create(event, _key(request, sent))
     headers = {"Location": f"/api/events/{event.id}"} | ({} if is_new else {"Idempotency-Replayed": "true"})
     return json_answer(models.Event.of(event), status=201, headers=headers)
 
@@ -126,7 +126,7 @@ async def change_event(request: web.Request) -> web.Response:
     event = await _changeable_event(request)
     patch = await read_model(request, models.EventPatch, JSON, MERGE_PATCH)
     now_90k = gateway.clock.wall_90k()
-    event = await gateway.events.update(event.id, lambda event: patch.apply(event, now_90k))
+    event = await gateway.all_events.update(event.id, lambda event: patch.apply(event, now_90k))
     return json_answer(models.Event.of(event))
 
 
@@ -135,7 +135,7 @@ async def change_event(request: web.Request) -> web.Response:
 async def delete_event(request: web.Request) -> web.Response:
     """Delete an event. The recordings that it covers stay, unless it protected them."""
     event = await _changeable_event(request)
-    await request.app[GATEWAY].events.delete(event.id)
+    await request.app[GATEWAY].all_events.delete(event.id)
     return web.Response(status=204)
 
 
@@ -145,7 +145,7 @@ async def visible_event(request: web.Request, event_id: str | None = None) -> Ev
     Raises :class:`~gateway.errors.NotFoundError` unless the sender may see its camera.
     """
     event_id = event_id if event_id is not None else request.match_info["event"]
-    event = await request.app[GATEWAY].events.get(event_id) if EVENT_ID.fullmatch(event_id) else None
+    event = await request.app[GATEWAY].all_events.get(event_id) if EVENT_ID.fullmatch(event_id) else None
     grant = grant_of(request)
     if event is None or not any(grant.may(scope, event.camera_id) for scope in Scope):
         raise NotFoundError(f"there is no event {event_id[:64]!r}; it may have been deleted").because("event_gone")
@@ -170,9 +170,10 @@ async def _list(request: web.Request, cameras: frozenset[str] | None) -> web.Res
         _one(query.get("text"), "text"),
         _boolean(query.get("reviewed"), "reviewed"),
     )
-    page = await request.app[GATEWAY].events.page(wanted, _order(request), _limit(request), query.get("cursor"))
+    events = request.app[GATEWAY].all_events
+    page = await events.page(wanted, _order(request), _limit(request), query.get("cursor"))
     answer = models.EventList(events=[models.Event.of(event) for event in page.events], next_cursor=page.next_cursor)
-    return json_answer(answer, headers={hdrs.CACHE_CONTROL: "no-cache"})
+    return json_answer(answer, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_header(page.away))
 
 
 def filter_values(request: web.Request, name: str) -> tuple[str, ...]:

@@ -113,7 +113,7 @@ async def test_a_client_that_was_away_too_long_is_told_to_read_the_list(
             await create(auth_client, label="next")
             assert await changes.labels(1) == [("created", "next")]
     assert events.stream_resets == 2
-    async with auth_client.get("/api/events/stream", headers=ADMIN | {"Last-Event-ID": "x" * 65}) as answer:
+    async with auth_client.get("/api/events/stream", headers=ADMIN | {"Last-Event-ID": "x" * 4097}) as answer:
         assert answer.status == 400
 
 
