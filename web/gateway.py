@@ -63,8 +63,10 @@ from web.cluster.archive_routing import ArchiveRouting
 from web.cluster.documents import ClusterDocuments, DocumentKind
 from web.cluster.export_parts import NodeExports
 from web.cluster.forwarding import Forwarding
+from web.cluster.joined_clips import JoinedClips
 from web.cluster.messaging import in_cluster, request_store
 from web.cluster.node_events import NodeEvents
+from web.cluster.node_files import NodeFiles
 from web.cluster.nodes import ClusterNodes
 from web.cluster.peers import Peers
 from web.cluster.recording_lists import AllRecordings
@@ -112,7 +114,9 @@ class Gateway:
         self.routing: Routing | None = None
         self.remote_live: RemoteLive | None = None
         self.redirects: Redirects | None = None
-        """The six are ``None`` where this gateway is alone."""
+        self.node_files: NodeFiles | None = None
+        self.joined_clips: JoinedClips | None = None
+        """The eight are ``None`` where this gateway is alone."""
         self.relay_counters = RelayCounters()
         if self.cluster is not None:
             name = self.cluster.coordinator.node.name
@@ -182,6 +186,15 @@ class Gateway:
                 self.cluster_archive.stored,
             )
             self.exports.parts = NodeExports(self.cluster, forwarding, self.cluster_archive.index)
+            self.node_files = NodeFiles(forwarding, clock)
+            self.joined_clips = JoinedClips(
+                self.cluster,
+                self.cluster_nodes,
+                self.cluster_archive.index,
+                self.own_archive_reader,
+                self.node_files,
+                self.cluster_archive.stored,
+            )
             is_enabled = settings.cluster_viewers is ViewersAt.REDIRECT
             self.redirects = Redirects(self.cluster, forwarding, is_enabled=is_enabled)
             self.remote_live = RemoteLive(self.cluster, forwarding, self.live)
@@ -332,6 +345,8 @@ class Gateway:
             await self._close_all(self.cluster_archive.close())
             self.cluster.close()
         self.own_archive_reader.close()
+        if self.node_files is not None:
+            self.node_files.close()
         if self.peers is not None:
             await self._close_all(self.peers.close())
 

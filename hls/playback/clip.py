@@ -16,8 +16,10 @@ Rules:
 import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from gateway.clock import CLOCK_RATE
 from gateway.errors import NotFoundError, StorageError
@@ -46,6 +48,31 @@ class ClipSpan:
     start_90k: int
 
 
+class ClipFiles(Protocol):
+    """What opens the files of a clip: :class:`~hls.archive.segment_files.SegmentFiles`, or those of several nodes."""
+
+    @property
+    def executor(self) -> Executor | None: ...
+
+    def open(self, path: Path) -> OpenFile: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClipPiece:
+    """What a clip shows of one segment: the wall clock [``start_90k``, ``end_90k``). ``path`` is that of its file.
+
+    ``origin`` tells it from a segment of the same name elsewhere. A piece that is not the first of its clip begins with
+    a keyframe.
+    """
+
+    segment: Segment
+    fragments: Sequence[Fragment]
+    path: Path
+    start_90k: int
+    end_90k: int
+    origin: str = ""
+
+
 def make_clip(
     files: SegmentFiles,
     recordings: Sequence[tuple[Segment, Sequence[Fragment]]],
@@ -64,22 +91,38 @@ def make_clip_with_spans(
     marks: Sequence[tuple[int, str]] = (),
 ) -> tuple[CompositeFile, list[ClipSpan]]:
     """As :func:`make_clip`, and the wall clock of its parts. ``marks``: wall clock and title of its chapters."""
+    pieces = [
+        ClipPiece(segment, fragments, segment.path(files.data_dir), start_90k, end_90k)
+        for segment, fragments in recordings
+    ]
+    return join_clip(files, pieces, f"{start_90k}-{end_90k}-{marks}", marks)
+
+
+def join_clip(
+    files: ClipFiles, pieces: Sequence[ClipPiece], name: str, marks: Sequence[tuple[int, str]] = ()
+) -> tuple[CompositeFile, list[ClipSpan]]:
+    """The clip of pieces in order, and the wall clock of its parts. ``name``: what was asked for.
+
+    Raises ``NotFoundError`` if they have no frame.
+    """
     builder = _Builder(files)
     # The format of what is composed, so that no download is continued with another one.
-    digest = hashlib.sha256(f"2-{start_90k}-{end_90k}-{marks}".encode())
-    for segment, fragments in recordings:
-        from_90k = max(0, start_90k - segment.start_90k)
-        to_90k = end_90k - segment.start_90k
-        chosen = [fragment for fragment in fragments_from(fragments, from_90k) if fragment.start_90k < to_90k]
+    digest = hashlib.sha256(f"2-{name}".encode())
+    for piece in pieces:
+        segment = piece.segment
+        from_90k = max(0, piece.start_90k - segment.start_90k)
+        to_90k = piece.end_90k - segment.start_90k
+        chosen = [fragment for fragment in fragments_from(piece.fragments, from_90k) if fragment.start_90k < to_90k]
         if not chosen or chosen[-1].end_90k <= from_90k or to_90k <= 0:
             continue
-        digest.update(f"{segment.name}-{chosen[0].offset}-{chosen[-1].offset + chosen[-1].size}".encode())
-        builder.add(segment.path(files.data_dir), segment, chosen, from_90k, to_90k)
+        last = chosen[-1]
+        digest.update(f"{piece.origin}{segment.name}-{chosen[0].offset}-{last.offset + last.size}".encode())
+        builder.add(piece.path, segment, chosen, from_90k, to_90k)
     return builder.build(digest.hexdigest()[:32], marks), builder.spans
 
 
 class _Builder:
-    def __init__(self, files: SegmentFiles) -> None:
+    def __init__(self, files: ClipFiles) -> None:
         self.spans: list[ClipSpan] = []
         self._files = files
         self._video = TrackTable(CLOCK_RATE, is_video=True)

@@ -216,11 +216,15 @@ class ArchiveReader:
             raise BadRequestError(f"a clip lasts {CLIP_MAX_S // 60} minutes at most: ask for several").because(
                 "clip_too_long", minutes=CLIP_MAX_S // 60
             )
-        with self._limited("clips", CLIPS_MAX), contextlib.ExitStack() as pins:
+        with self.limited_clip(), contextlib.ExitStack() as pins:
             recordings = await self.segments.best_span(camera_id, start_90k, end_90k, rendition)
             for segment, _ in recordings:
                 pins.enter_context(self.segments.pin(segment))
             yield await self._decode(make_clip, self._files, recordings, start_90k, end_90k)
+
+    def limited_clip(self) -> contextlib.AbstractContextManager[None]:
+        """Count a clip that is being made or sent. Raises ``UnavailableError`` beyond :data:`CLIPS_MAX`."""
+        return self._limited("clips", CLIPS_MAX)
 
     async def replay_jpeg(
         self, camera_id: str, at_90k: int, frame_rate: float, width: int | None, rendition: RenditionName | None = None

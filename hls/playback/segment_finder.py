@@ -145,6 +145,14 @@ class SegmentFinder:
         main_90k = covered_90k(main)
         return main if main_90k and main_90k + COVERED_90K >= covered_90k(sub) else sub
 
+    async def spans(
+        self, camera_id: str, start_90k: int, end_90k: int, rendition: RenditionName | None
+    ) -> list[SegmentWithFragments]:
+        """The segments of one stream, or of both, that overlap a span: those of each oldest first, with fragments."""
+        names = RenditionName if rendition is None else (rendition,)
+        found = [await self._span(camera_id, start_90k, end_90k, name) for name in names]
+        return [whole for of_stream in found for whole in of_stream if whole.segment.overlaps(start_90k, end_90k)]
+
     async def _span(
         self, camera_id: str, start_90k: int, end_90k: int | None, rendition: RenditionName
     ) -> list[SegmentWithFragments]:

@@ -2,21 +2,27 @@
 
 import http.client
 import json
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import av
 import pytest
 
 from gateway.cluster.model import Node
 from gateway.cluster.placement import ranked
 from hls.cluster.store import PostgresStore
 from tests.support.eventually import eventually_sync
-from tests.support.gateway_process import GatewayProcess
+from tests.support.ffprobe import decode, ffprobe
+from tests.support.gateway_process import PYTHONPATH, GatewayProcess
 from tests.support.postgres import postgres_server
 from tests.support.rtsp import free_port
 
@@ -62,7 +68,12 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Gatewa
             made[name] = stack.enter_context(GatewayProcess(folder, RECORD="always", **settings))
             made[name].headers = {"Authorization": f"Bearer {ADMIN}"}
         for camera_id in CAMERAS.values():
-            table = {"camera_id": camera_id, "url": f"fake://{camera_id}", "engine": "fake", "start": "always"}
+            table = {
+                "camera_id": camera_id,
+                "url": f"fake://{camera_id}?width=320&height=180",
+                "engine": "fake",
+                "start": "always",
+            }
             made["a"].json("/api/cameras", "POST", table)
 
         def owners() -> Any:
@@ -213,6 +224,68 @@ def test_the_clip_of_an_event_is_made_where_the_event_is(nodes: dict[str, Gatewa
     signed = a.json("/api/sign", "POST", {"path": f"/api/events/{event['id']}/clip.jpg"})["url"]
     with urllib.request.urlopen(f"{a.url}{signed}", timeout=LIMIT_S) as answer:
         assert answer.read(2) == b"\xff\xd8"
+
+
+def test_a_clip_has_what_both_nodes_recorded(nodes: dict[str, GatewayProcess], tmp_path: Path) -> None:
+    """The camera of the node b goes over to the node a meanwhile."""
+    a, b = nodes["a"], nodes["b"]
+    camera_id = CAMERAS["b"]
+    began = time.time()
+
+    def recorded(node: GatewayProcess, name: str) -> float:
+        """The seconds that a node has recorded since then."""
+        found = node.json(f"/api/cameras/{camera_id}/segments?start={began}")["segments"]
+        own = [each for each in found if each["url"].endswith(f"node={name}")]
+        return sum(datetime.fromisoformat(each["end"]).timestamp() - began for each in own)
+
+    event = create(a, camera_id, "move", start=began)
+    eventually_sync(lambda: recorded(b, "b") > 4, "the first owner has recorded some of it", limit_s=LIMIT_S)
+    command = [sys.executable, "-m", "web", "drain"]
+    environment = b.environment | PYTHONPATH
+    assert not subprocess.run(command, env=environment, cwd=b.folder, timeout=2 * LIMIT_S, check=False).returncode
+
+    def has_moved() -> bool:
+        owned = a.json("/api/status")["cluster"]["owned"]
+        return bool(owned.keys() == set(CAMERAS.values()))
+
+    eventually_sync(has_moved, "it has moved", limit_s=LIMIT_S)
+    since = time.time()
+    eventually_sync(
+        lambda: any(
+            each["url"].endswith("node=a") and datetime.fromisoformat(each["end"]).timestamp() > since + 4
+            for each in a.json(f"/api/cameras/{camera_id}/segments?start={began}")["segments"]
+        ),
+        "the second owner has recorded some of it",
+        limit_s=LIMIT_S,
+    )
+    ended = since + 3
+    clips = []
+    for node in (a, b):
+        path = f"/api/cameras/{camera_id}/clip.mp4?start={began + 1}&end={ended}"
+        status, headers, clip = node.fetch(path)
+        assert (status, headers.get("Liveedge-Away")) == (200, None)
+        assert node.fetch(path, headers={"Range": "bytes=100-4099"})[2] == clip[100:4100]
+        clips.append(clip)
+    file = tmp_path / "clip.mp4"
+    for clip in clips:
+        file.write_bytes(clip)
+        assert decode(file) == ""
+        with av.open(str(file)) as container:
+            video = container.streams.video[0]
+            assert video.time_base is not None
+            times = [float(frame.pts * video.time_base) for frame in container.decode(video) if frame.pts is not None]
+        # The hand-over loses no picture: the clip is as long as the span, without a gap.
+        assert times[0] == pytest.approx(0, abs=0.2)
+        assert times[-1] == pytest.approx(ended - began - 1, abs=1.5)
+        assert max(later - earlier for earlier, later in pairwise(times)) < 1.5
+    a.json(f"/api/events/{event['id']}", "PATCH", {"end": ended})
+    path = f"/api/events/{event['id']}/clip.mp4?pre_roll=0&post_roll=0"
+    eventually_sync(lambda: a.fetch(path)[0] == 200, "the clip of the event is there")
+    of_event = a.fetch(path)[2]
+    assert of_event == b.fetch(path)[2]
+    file.write_bytes(of_event)
+    assert decode(file) == ""
+    assert float(ffprobe(file)["format"]["duration"]) == pytest.approx(ended - began, abs=2)
 
 
 def test_while_a_node_is_away_the_events_of_the_other_are_there(nodes: dict[str, GatewayProcess]) -> None:

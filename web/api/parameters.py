@@ -1,6 +1,8 @@
 """Parts of a request that several routes read: time ranges, segments, JSON bodies."""
 
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -12,7 +14,9 @@ from gateway.errors import BadRequestError, NotFoundError
 from gateway.times import parse_span
 from hls.archive.segment import parse_name
 from hls.mp4.silence import Silence, parse_silence
+from hls.playback.composite_file import CompositeFile
 from signaling.recordings import Recordings
+from web.api.answer import away_header
 from web.api.describe import Parameter
 from web.auth.authenticator import NODE_TOKEN
 from web.auth.requests import token_query
@@ -39,6 +43,23 @@ def recordings_of(request: web.Request) -> Recordings:
     """The recordings of all nodes of a cluster; for another node, this one's own."""
     gateway = request.app[GATEWAY]
     return gateway.own_recordings if NODE_TOKEN in request.headers else gateway.recordings
+
+
+@contextlib.asynccontextmanager
+async def clip_of(
+    request: web.Request, camera_id: str, start_90k: int, end_90k: int, rendition: RenditionName | None
+) -> AsyncIterator[tuple[CompositeFile, dict[str, str]]]:
+    """A clip of what all nodes of a cluster recorded, with fields for the answer. Raises as the reader's ``clip``.
+
+    With the parameter ``node``, and of a node that is away, it is of that node alone.
+    """
+    gateway = request.app[GATEWAY]
+    if gateway.joined_clips is None or READING.get() is not None or "node" in request.query:
+        async with gateway.archive_reader.clip(camera_id, start_90k, end_90k, rendition) as file:
+            yield file, {}
+        return
+    async with gateway.joined_clips.clip(camera_id, start_90k, end_90k, rendition) as (file, away):
+        yield file, away_header(away)
 
 
 def is_of_node(request: web.Request) -> bool:

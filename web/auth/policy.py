@@ -148,6 +148,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/metrics"): Rule(Scope.VIEW, CameraMatch.ALL),
     ("GET", "/api/cluster/cameras/{camera}/relay"): NODES,
     ("GET", "/api/cluster/cameras/{camera}/room"): NODES,
+    ("GET", "/api/cluster/cameras/{camera}/recorded"): NODES,
     ("GET", "/api/cluster/events"): NODES,
     ("POST", "/api/cluster/events"): NODES,
     ("GET", "/api/cluster/events/changes"): NODES,

@@ -4,8 +4,9 @@ Rules:
 
 1. The parameter ``node`` names the node. All addresses in playlists and lists have it, so that they mean the same at
    every node, also where two nodes recorded a camera at once and gave their files the same names.
-2. Without it, a file is looked for here, then in the index of all recordings. A clip or a picture is of the node whose
-   files count for most of its time.
+2. Without it, a file is looked for here, then in the index of all recordings. A picture is of the node whose file
+   counts for its time. A clip that one node alone has is made there, and one of several nodes here
+   (:mod:`web.cluster.joined_clips`).
 3. A playlist of a span that several nodes have recorded is merged of theirs (:mod:`web.cluster.playlist_merge`): of one
    stream, the one that is asked for, or else the main stream. A multivariant one refers to merged ones. A playlist
    without a start is that of the owner.
@@ -127,9 +128,9 @@ class ArchiveRouting:
             names = await self._nodes_of(request, route)
         except LiveedgeError:  # of the database (rule 4), or the handler says what is wrong with the request
             names = [self._own_name]
-        if len(names) > 1:
+        if len(names) > 1 and route in PLAYLISTS:
             return await self._merged(request, names, handler)
-        if not names or names[0] == self._own_name:
+        if len(names) != 1 or names[0] == self._own_name:
             return await handler(request)
         return await self._at(request, route, names[0], handler)
 
@@ -163,7 +164,7 @@ class ArchiveRouting:
     # --- who has it
 
     async def _nodes_of(self, request: web.Request, route: str) -> list[str]:
-        """The names of the nodes that have it; more than one for a playlist alone."""
+        """The names of the nodes that have it; more than one for a playlist or a clip alone."""
         camera_id, query = request.match_info["camera"], request.query
         if route in OF_FILE:
             return await self._node_of_file(camera_id, request.match_info["segment"])
@@ -180,7 +181,8 @@ class ArchiveRouting:
         until_90k = end_90k if end_90k is not None else now_90k
         rows = await self._rows(camera_id, start_90k, until_90k, stream)
         if route in OF_SPAN:
-            return self._most(rows, start_90k, until_90k)
+            names = {row.file.node_name for row in rows}
+            return sorted(names | ({owner} if (owner := self._owner_name(camera_id)) is not None else set()))
         names = {row.file.node_name for row in rows}
         if end_90k is None or end_90k > now_90k:
             names |= {owner} if (owner := self._owner_name(camera_id)) is not None else set()

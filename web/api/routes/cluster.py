@@ -6,9 +6,13 @@ from aiohttp import hdrs, web
 
 from gateway.camera_settings import RenditionName
 from gateway.capture.relay_protocol import MEDIA_TYPE
-from gateway.errors import ConflictError, UnavailableError
-from web.api.describe import Parameter, describe
-from web.api.parameters import parse_rendition
+from gateway.clock import CLOCK_RATE
+from gateway.errors import BadRequestError, ConflictError, UnavailableError
+from hls.archive.segment_record import write_record
+from hls.playback.clip import CLIP_MAX_S
+from web.api.describe import SPAN, Parameter, describe
+from web.api.parameters import JSON, RENDITION, parse_rendition, time_range
+from web.cluster.node_files import PATH
 from web.cluster.relay_sender import RelaySender, tune
 from web.gateway import GATEWAY
 
@@ -60,3 +64,17 @@ async def relay(request: web.Request) -> web.StreamResponse:
             lambda: transport is None or transport.is_closing(),
         )
     return response
+
+
+@routes.get(PATH)
+@describe("cluster", {200: JSON}, query={**SPAN, **RENDITION}, errors=(400,))
+async def recorded(request: web.Request) -> web.Response:
+    """What this node has recorded of a camera in a time range, file by file, for another node alone."""
+    start_90k, end_90k = time_range(request)
+    if start_90k is None or end_90k is None or end_90k - start_90k > CLIP_MAX_S * CLOCK_RATE:
+        raise BadRequestError("give the start and the end of a clip")
+    reader = request.app[GATEWAY].own_archive_reader
+    found = await reader.segments.spans(request.match_info["camera"], start_90k, end_90k, parse_rendition(request))
+    records = ",".join(write_record(*whole, None).decode() for whole in found)
+    body = f'{{"recorded":[{records}]}}'.encode()
+    return web.Response(body=body, content_type=JSON, headers={hdrs.CACHE_CONTROL: "no-store"})

@@ -19,6 +19,7 @@ from web.api.file_answer import send_file
 from web.api.parameters import (
     RENDITION,
     SILENCE,
+    clip_of,
     parse_rendition,
     require_recorded_camera,
     segment_id,
@@ -128,7 +129,7 @@ async def clip(request: web.Request) -> web.StreamResponse:
 
     It is of one stream: of the main stream, unless more was recorded of the sub stream.
     """
-    reader, camera_id = request.app[GATEWAY].archive_reader, request.match_info["camera"]
+    camera_id = request.match_info["camera"]
     start_90k, end_90k = time_range(request)
     if start_90k is None or end_90k is None:
         raise BadRequestError("a clip needs start and end: give both")
@@ -136,12 +137,12 @@ async def clip(request: web.Request) -> web.StreamResponse:
     stream = "_sub" if rendition is RenditionName.SUB else ""
     name = f"{camera_id}_{to_rfc3339(start_90k).replace(':', '')}{stream}.mp4"
     try:
-        async with reader.clip(camera_id, start_90k, end_90k, rendition) as file:
+        async with clip_of(request, camera_id, start_90k, end_90k, rendition) as (file, fields):
             headers: dict[str, str] = {
                 hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
                 hdrs.CACHE_CONTROL: "no-cache",
             }
-            return await send_file(request, file, headers)
+            return await send_file(request, file, headers | fields)
     except NotFoundError:
         await require_recorded_camera(request, camera_id)
         raise

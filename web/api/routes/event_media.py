@@ -15,7 +15,7 @@ from gateway.event import Event
 from web.api.describe import RANGE, WIDTH, Parameter, describe
 from web.api.event_clips import clip_span, is_still_coming
 from web.api.file_answer import send_file
-from web.api.parameters import RENDITION, parse_rendition
+from web.api.parameters import RENDITION, clip_of, parse_rendition
 from web.api.routes.downloads import NOT_STORED
 from web.api.routes.events import visible_event
 from web.api.routes.jpeg import picture_width
@@ -63,8 +63,8 @@ async def event_clip(request: web.Request) -> web.StreamResponse:
         hdrs.CONTENT_DISPOSITION: f'attachment; filename="{event.camera_id}_{event.id}.mp4"',
         hdrs.CACHE_CONTROL: NOT_STORED if event.is_open else "no-cache",
     }
-    async with reader.clip(event.camera_id, start_90k, end_90k, rendition) as file:
-        return await send_file(request, file, headers)
+    async with clip_of(request, event.camera_id, start_90k, end_90k, rendition) as (file, fields):
+        return await send_file(request, file, headers | fields)
 
 
 @routes.get("/api/events/{event}/clip.jpg")
