@@ -57,6 +57,7 @@ from signaling.socket_server import PROCESS_END
 from web.address_policy import refuse_metadata
 from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore, read_tables, write_tables
+from web.cluster.all_activity import AllActivity
 from web.cluster.all_events import AllEvents
 from web.cluster.archive import ClusterArchive
 from web.cluster.archive_routing import ArchiveRouting
@@ -114,9 +115,10 @@ class Gateway:
         self.routing: Routing | None = None
         self.remote_live: RemoteLive | None = None
         self.redirects: Redirects | None = None
+        self.cluster_nodes: ClusterNodes | None = None
         self.node_files: NodeFiles | None = None
         self.joined_clips: JoinedClips | None = None
-        """The eight are ``None`` where this gateway is alone."""
+        """The nine are ``None`` where this gateway is alone."""
         self.relay_counters = RelayCounters()
         if self.cluster is not None:
             name = self.cluster.coordinator.node.name
@@ -162,7 +164,8 @@ class Gateway:
         self.event_recording = EventRecording(self.events, self.archive, self.service, clock)
         self.detections = Detections(self.events, self.service, clock)
         self.own_archive_reader = ArchiveReader(self.archive, self.service, clock)
-        self.activity = ActivityReader(self.archive)
+        self.own_activity = ActivityReader(self.archive)
+        self.activity: ActivityReader | AllActivity = self.own_activity
         self.recorded_days = RecordedDays(self.archive)
         own_name = self.cluster.coordinator.node.name if self.cluster is not None else None
         self.own_recordings = ArchiveRecordings(self.own_archive_reader, self.service, own_name)
@@ -175,6 +178,7 @@ class Gateway:
             assert self.node_tokens is not None
             forwarding = Forwarding(self.peers, self.cluster.coordinator.node.id, self.node_tokens.verify)
             self.cluster_nodes = ClusterNodes(self.cluster, self.peers, forwarding)
+            self.activity = AllActivity(self.own_activity, self.cluster_nodes, forwarding, self.cluster_archive.stored)
             self.all_events = AllEvents(self.events, self.cluster, self.cluster_nodes, NodeEvents(forwarding))
             self.recordings = AllRecordings(self.own_recordings, self.cluster, forwarding, self.cluster_archive.stored)
             archive_routing = ArchiveRouting(

@@ -95,7 +95,7 @@ class ActivityReader:
         self, camera_id: str, time_90k: int, threshold: float, rendition: RenditionName | None, *, forward: bool
     ) -> ActivityPeriod | None:
         """The next period that begins after a moment, or the last one before it; ``None`` without one nearby."""
-        least = 1 + max(1, round(PERCENT * threshold))
+        least = least_level(threshold)
         now_90k = self._archive.clock.wall_90k()
         for number in range(SEARCH_MAX_S // WINDOW_S):
             if forward:
@@ -117,14 +117,7 @@ class ActivityReader:
         self, camera_id: str, begin_s: int, least: int, rendition: RenditionName | None
     ) -> ActivityPeriod:
         seconds = await self._seconds(camera_id, begin_s, begin_s + PERIOD_MAX_S, rendition)
-        length = 0
-        for at, level in enumerate(seconds):
-            if level >= least:
-                length = at + 1
-            elif at - length >= PAUSE_S:
-                break
-        score = (max(seconds[:length], default=least) - 1) / PERCENT
-        return ActivityPeriod(begin_s * CLOCK_RATE, (begin_s + max(1, length)) * CLOCK_RATE, score)
+        return period_from(begin_s, seconds, least)
 
     async def _seconds(self, camera_id: str, start_s: int, end_s: int, rendition: RenditionName | None) -> bytes:
         start_s = max(0, start_s)
@@ -150,6 +143,23 @@ class ActivityReader:
                     )
             found.append(list(by_name.values()))
         return found
+
+
+def least_level(threshold: float) -> int:
+    """The least value of a second whose score counts."""
+    return 1 + max(1, round(PERCENT * threshold))
+
+
+def period_from(begin_s: int, seconds: bytes, least: int) -> ActivityPeriod:
+    """The period that begins with the first of ``seconds`` (rule 3)."""
+    length = 0
+    for at, level in enumerate(seconds):
+        if level >= least:
+            length = at + 1
+        elif at - length >= PAUSE_S:
+            break
+    score = (max(seconds[:length], default=least) - 1) / PERCENT
+    return ActivityPeriod(begin_s * CLOCK_RATE, (begin_s + max(1, length)) * CLOCK_RATE, score)
 
 
 def _steps(

@@ -1,4 +1,4 @@
-"""Two nodes of a cluster as processes: each has the events of both, for whoever may see them, also when one is away."""
+"""Two nodes of a cluster as processes: each answers with the events of both, also while one is away."""
 
 import http.client
 import json
@@ -8,7 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -226,6 +226,31 @@ def test_the_clip_of_an_event_is_made_where_the_event_is(nodes: dict[str, Gatewa
         assert answer.read(2) == b"\xff\xd8"
 
 
+def test_while_a_node_is_away_the_events_of_the_other_are_there(nodes: dict[str, GatewayProcess]) -> None:
+    a, b = nodes["a"], nodes["b"]
+    for event in b.json("/api/events")["events"]:
+        b.fetch(f"/api/events/{event['id']}", "DELETE")
+    of_a, of_b = create(a, CAMERAS["a"], "of a"), create(b, CAMERAS["b"], "of b")
+    with streaming(b, ADMIN) as message:
+        a.kill()
+
+        def away() -> bool:
+            status, headers, body = b.fetch("/api/events")
+            assert (status, [each["id"] for each in json.loads(body)["events"]]) == (200, [of_b["id"]])
+            return headers.get("Liveedge-Away") == "a"
+
+        eventually_sync(away, "the list names the node", limit_s=60)
+        status, _, body = b.fetch(f"/api/events/{of_a['id']}")
+        assert (status, json.loads(body)["error"]) == (503, "node_away"), "it may be there"
+        assert b.json(f"/api/events/{of_b['id']}", "PATCH", {"reviewed": True})["reviewed"]
+        assert message()["event"] == "updated"
+        a.start()
+        eventually_sync(lambda: "Liveedge-Away" not in b.fetch("/api/events")[1], "the node is back", limit_s=60)
+        eventually_sync(lambda: labels(b) == labels(a) != [], "it has the events of both, too")
+        a.json(f"/api/events/{of_a['id']}", "PATCH", {"label": "still a"})
+        assert json.loads(message()["data"])["event"]["label"] == "still a", "the stream goes on where it was"
+
+
 def test_a_clip_has_what_both_nodes_recorded(nodes: dict[str, GatewayProcess], tmp_path: Path) -> None:
     """The camera of the node b goes over to the node a meanwhile."""
     a, b = nodes["a"], nodes["b"]
@@ -278,6 +303,9 @@ def test_a_clip_has_what_both_nodes_recorded(nodes: dict[str, GatewayProcess], t
         assert times[0] == pytest.approx(0, abs=0.2)
         assert times[-1] == pytest.approx(ended - began - 1, abs=1.5)
         assert max(later - earlier for earlier, later in pairwise(times)) < 1.5
+    days = [datetime.fromtimestamp(began + offset, UTC).date() for offset in (-86_400, 86_400)]
+    for query in (f"activity?start={began}&end={ended}&step=1", f"days?first={days[0]}&last={days[1]}"):
+        assert a.json(f"/api/cameras/{camera_id}/{query}") == b.json(f"/api/cameras/{camera_id}/{query}")
     a.json(f"/api/events/{event['id']}", "PATCH", {"end": ended})
     path = f"/api/events/{event['id']}/clip.mp4?pre_roll=0&post_roll=0"
     eventually_sync(lambda: a.fetch(path)[0] == 200, "the clip of the event is there")
@@ -286,28 +314,3 @@ def test_a_clip_has_what_both_nodes_recorded(nodes: dict[str, GatewayProcess], t
     file.write_bytes(of_event)
     assert decode(file) == ""
     assert float(ffprobe(file)["format"]["duration"]) == pytest.approx(ended - began, abs=2)
-
-
-def test_while_a_node_is_away_the_events_of_the_other_are_there(nodes: dict[str, GatewayProcess]) -> None:
-    a, b = nodes["a"], nodes["b"]
-    for event in b.json("/api/events")["events"]:
-        b.fetch(f"/api/events/{event['id']}", "DELETE")
-    of_a, of_b = create(a, CAMERAS["a"], "of a"), create(b, CAMERAS["b"], "of b")
-    with streaming(b, ADMIN) as message:
-        a.kill()
-
-        def away() -> bool:
-            status, headers, body = b.fetch("/api/events")
-            assert (status, [each["id"] for each in json.loads(body)["events"]]) == (200, [of_b["id"]])
-            return headers.get("Liveedge-Away") == "a"
-
-        eventually_sync(away, "the list names the node", limit_s=60)
-        status, _, body = b.fetch(f"/api/events/{of_a['id']}")
-        assert (status, json.loads(body)["error"]) == (503, "node_away"), "it may be there"
-        assert b.json(f"/api/events/{of_b['id']}", "PATCH", {"reviewed": True})["reviewed"]
-        assert message()["event"] == "updated"
-        a.start()
-        eventually_sync(lambda: "Liveedge-Away" not in b.fetch("/api/events")[1], "the node is back", limit_s=60)
-        assert labels(b) == labels(a)
-        a.json(f"/api/events/{of_a['id']}", "PATCH", {"label": "still a"})
-        assert json.loads(message()["data"])["event"]["label"] == "still a", "the stream goes on where it was"

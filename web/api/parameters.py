@@ -14,12 +14,14 @@ from gateway.errors import BadRequestError, NotFoundError
 from gateway.times import parse_span
 from hls.archive.segment import parse_name
 from hls.mp4.silence import Silence, parse_silence
+from hls.playback.activity import ActivityReader
 from hls.playback.composite_file import CompositeFile
 from signaling.recordings import Recordings
 from web.api.answer import away_header
 from web.api.describe import Parameter
 from web.auth.authenticator import NODE_TOKEN
 from web.auth.requests import token_query
+from web.cluster.all_activity import AllActivity
 from web.cluster.stored_recordings import READING
 from web.gateway import GATEWAY
 
@@ -43,6 +45,18 @@ def recordings_of(request: web.Request) -> Recordings:
     """The recordings of all nodes of a cluster; for another node, this one's own."""
     gateway = request.app[GATEWAY]
     return gateway.own_recordings if NODE_TOKEN in request.headers else gateway.recordings
+
+
+def activity_of(request: web.Request) -> ActivityReader | AllActivity:
+    """The activity of what all nodes of a cluster recorded; for another node, of what this one did."""
+    gateway = request.app[GATEWAY]
+    return gateway.own_activity if NODE_TOKEN in request.headers else gateway.activity
+
+
+def away_fields(request: web.Request) -> dict[str, str]:
+    """The field that names the nodes of a cluster that are away: they may have recorded more than is answered."""
+    nodes = request.app[GATEWAY].cluster_nodes
+    return away_header(nodes.absent()) if nodes is not None and NODE_TOKEN not in request.headers else {}
 
 
 @contextlib.asynccontextmanager

@@ -67,6 +67,7 @@ class AllEvents:
         """As of the port (rule 1)."""
         if cursor:
             parse_cursor(cursor)
+        await self._nodes.known()
         nodes = self._nodes.others()
 
         async def there(node: Node) -> EventPage | None:
@@ -102,6 +103,7 @@ class AllEvents:
         """An event, and the node that has it; ``None`` in its place for this one. Raises as :meth:`get`."""
         if (own := await self.own.get(event_id)) is not None:
             return None, own
+        await self._nodes.known()
         nodes = self._nodes.others()
         answers = await asyncio.gather(*(self._there.get(node, event_id) for node in nodes), return_exceptions=True)
         silent = []

@@ -1,9 +1,15 @@
 """ClusterNodes: which other nodes are asked for what they have, and which are away."""
 
+import asyncio
+
 from gateway.cluster.model import Node
 from web.cluster.forwarding import Forwarding
 from web.cluster.peers import Peers
 from web.cluster.service import Cluster
+
+POLL_S = 0.05
+POLLS_MAX = 40
+"""The database has told of the other nodes by then, unless it does not answer."""
 
 KNOWN_S = 30.0
 """So long a node that is not alive any more is known here, until the database has told that it is away
@@ -17,6 +23,13 @@ class ClusterNodes:
         self._cluster = cluster
         self._peers = peers
         self._forwarding = forwarding
+
+    async def known(self) -> None:
+        """Wait until this node knows the others: after its start, :data:`POLLS_MAX` times at most."""
+        for _ in range(POLLS_MAX):
+            if self._cluster.coordinator.view.nodes:
+                break
+            await asyncio.sleep(POLL_S)
 
     def others(self) -> list[Node]:
         """The other nodes that are alive, by name; of one that was started again, the new process."""

@@ -153,14 +153,16 @@ class StoredRecordings:
         return node
 
     async def all_of_span(
-        self,
-        camera_id: str,
-        start_90k: int | None,
-        end_90k: int | None,
-        limit: int = ROWS_MAX,
+        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int = ROWS_MAX
     ) -> list[Recordings]:
         """The recordings of all nodes that are away and have any in a span, as far as the storage answers."""
-        found: list[Recordings] = []
+        return [node.recordings for node in await self.nodes_of_span(camera_id, start_90k, end_90k, limit)]
+
+    async def nodes_of_span(
+        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int = ROWS_MAX
+    ) -> list[StoredNode]:
+        """As :meth:`all_of_span`, the nodes."""
+        found: list[StoredNode] = []
         if not any(map(self.is_away, self._seen | {each.name for each in self._cluster.absent})):
             return found
         try:
@@ -170,7 +172,7 @@ class StoredRecordings:
         for name in sorted({row.file.node_name for row in rows}):
             with contextlib.suppress(LiveedgeError):
                 if (node := await self.of_span(name, camera_id, start_90k, end_90k, limit)) is not None:
-                    found.append(node.recordings)
+                    found.append(node)
         return found
 
     # --- the nodes

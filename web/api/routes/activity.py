@@ -10,7 +10,14 @@ from hls.archive.activity import PERCENT, UNKNOWN
 from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import SPAN, TIME, Parameter, describe
-from web.api.parameters import RENDITION, parse_rendition, require_recorded_camera, time_range
+from web.api.parameters import (
+    RENDITION,
+    activity_of,
+    away_fields,
+    parse_rendition,
+    require_recorded_camera,
+    time_range,
+)
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -39,7 +46,7 @@ async def activity(request: web.Request) -> web.Response:
     start_90k, end_90k = time_range(request)
     end_90k = end_90k if end_90k is not None else max(gateway.clock.wall_90k(), (start_90k or 0) + CLOCK_RATE)
     start_90k = start_90k if start_90k is not None else max(0, end_90k - seconds_90k(SPAN_DEFAULT_S))
-    found = await gateway.activity.steps(camera_id, start_90k, end_90k, _step_s(request), parse_rendition(request))
+    found = await activity_of(request).steps(camera_id, start_90k, end_90k, _step_s(request), parse_rendition(request))
     if not any(found.levels):
         await require_recorded_camera(request, camera_id)
     timeline = models.ActivityTimeline(
@@ -48,7 +55,7 @@ async def activity(request: web.Request) -> web.Response:
         activity=[None if level == UNKNOWN else (level - 1) / PERCENT for level in found.levels],
         sound_db=[None if level == UNKNOWN else level - LEVEL_FULL for level in found.sound],
     )
-    return json_answer(timeline, headers={hdrs.CACHE_CONTROL: "no-cache"})
+    return json_answer(timeline, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_fields(request))
 
 
 @routes.get("/api/cameras/{camera}/activity/next")
@@ -75,7 +82,7 @@ async def next_activity(request: web.Request) -> web.Response:
     if direction not in DIRECTIONS:
         raise BadRequestError(f"direction: {direction[:20]!r} is none: give next or previous")
     time_90k = parse_time(text, "time", gateway.clock.wall_90k())
-    found = await gateway.activity.period(
+    found = await activity_of(request).period(
         camera_id, time_90k, _threshold(request), parse_rendition(request), forward=direction == "next"
     )
     if found is None:
@@ -85,7 +92,7 @@ async def next_activity(request: web.Request) -> web.Response:
     period = models.ActivityPeriod(
         start=to_rfc3339(found.start_90k), end=to_rfc3339(found.end_90k), activity=found.score
     )
-    return json_answer(period, headers={hdrs.CACHE_CONTROL: "no-cache"})
+    return json_answer(period, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_fields(request))
 
 
 def _step_s(request: web.Request) -> int | None:

@@ -13,6 +13,7 @@ from web.api.answer import json_answer
 from web.api.describe import SPAN, TIME, Parameter, describe
 from web.api.parameters import (
     RENDITION,
+    away_fields,
     parse_rendition,
     recordings_of,
     require_recorded_camera,
@@ -56,7 +57,7 @@ async def list_segments(request: web.Request) -> web.Response:
     page = models.SegmentPage(
         segments=[models.Segment.of(segment) for segment in found.segments], next_cursor=found.next_cursor
     )
-    return json_answer(page, headers={hdrs.CACHE_CONTROL: "no-cache"})
+    return json_answer(page, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_fields(request))
 
 
 @routes.get("/api/cameras/{camera}/segments/at")
@@ -104,7 +105,7 @@ async def recorded_days(request: web.Request) -> web.Response:
     if not days:
         await require_recorded_camera(request, camera_id)
     answer = models.RecordedDays(days=sorted(days))
-    return json_answer(answer, headers={hdrs.CACHE_CONTROL: "no-cache"})
+    return json_answer(answer, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_fields(request))
 
 
 @routes.get("/api/cameras/{camera}/recordings")
