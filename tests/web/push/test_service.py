@@ -17,6 +17,7 @@ from tests.support.auth_gateway import ADMIN_TOKEN, bearer
 from tests.support.eventually import eventually
 from tests.support.push_service import PushService, push_service
 from tests.support.resolver import Resolver
+from tests.support.rtsp import free_port
 from tests.support.serving import GatewayServer
 from tests.support.shared_access import drop_tables
 from web.app import create_app
@@ -61,8 +62,8 @@ def settings_of(folder: Path, service: PushService | None, **values: Any) -> Set
 
 
 @contextlib.asynccontextmanager
-async def gateway_with(settings: Settings) -> AsyncIterator[Any]:
-    async with TestClient(GatewayServer(create_app(settings))) as client:
+async def gateway_with(settings: Settings, port: int | None = None) -> AsyncIterator[Any]:
+    async with TestClient(GatewayServer(create_app(settings), port=port)) as client:
         yield client
 
 
@@ -93,14 +94,16 @@ async def metrics(client: Any) -> dict[str, float]:
 async def test_the_nodes_of_a_cluster_notify_a_browser_of_everything_once(
     tmp_path: Path, service: PushService, postgres_url: str
 ) -> None:
-    def node(name: str) -> Settings:
-        values = {"cluster_url": postgres_url, "node_name": name, "cameras": {}, "auth_token": ADMIN_TOKEN}
-        return settings_of(tmp_path / name, service, **values)
+    def node(name: str) -> contextlib.AbstractAsyncContextManager[Any]:
+        port = free_port()
+        values: dict[str, Any] = {"cluster_url": postgres_url, "node_name": name, "cameras": {}}
+        values |= {"auth_token": ADMIN_TOKEN, "node_url": f"http://127.0.0.1:{port}"}
+        return gateway_with(settings_of(tmp_path / name, service, **values), port)
 
     admin = bearer(ADMIN_TOKEN)
     with contextlib.ExitStack() as stack:
         stack.callback(drop_tables, postgres_url)
-        async with gateway_with(node("a")) as a, gateway_with(node("b")) as b:
+        async with node("a") as a, node("b") as b:
             camera = {"camera_id": "door", **CAMERAS["door"]}
             assert (await a.post("/api/cameras", json=camera, headers=admin)).status == 201
             await eventually(lambda: "door" in b.app[GATEWAY].service.cameras, "both have the camera")
@@ -115,6 +118,11 @@ async def test_the_nodes_of_a_cluster_notify_a_browser_of_everything_once(
             await eventually(lambda: len(service.of("desk")) >= 3, "the desk hears of all nodes")
             phone = await subscribe(b, service, "phone", headers=admin)
             assert (await a.delete(f"/api/tokens/{made['id']}", headers=admin)).status == 204
+
+            async def is_refused() -> bool:
+                return all([(await each.get(URL, headers=guard)).status == 401 for each in (a, b)])
+
+            await eventually(is_refused, "both nodes know that the token has ended")
 
             async def is_gone() -> bool:
                 listed = [(await (await each.get(URL, headers=admin)).json())["subscriptions"] for each in (a, b)]
