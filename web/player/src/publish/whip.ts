@@ -1,12 +1,7 @@
-// WHIP (RFC 9725): send a camera and a microphone. The offer is sent as soon as it is made, without candidates: the gateway
-// is ICE-lite, and learns the addresses of this browser from its connectivity checks.
+// WHIP (RFC 9725): send a camera and a microphone.
 
 import type { Api } from "../core/api.ts";
-import { closePeer } from "../transports/peer.ts";
-import { parseIceServers } from "../transports/webrtc.ts";
-
-const ANSWER_TIMEOUT_MS = 10_000;
-const DELETE_TIMEOUT_MS = 3000;
+import { SendingSession } from "../transports/sending-session.ts";
 
 /** Without it, a browser begins at 300 kbit/s and takes half a minute to the rate of a sharp picture. */
 const START_KBPS = 1000;
@@ -18,22 +13,13 @@ export interface PublishStats {
 }
 
 export class WhipSession {
-  private readonly peer: RTCPeerConnection;
-  private resource: string | null = null;
-
-  private constructor(
-    private readonly api: Api,
-    iceServers: RTCIceServer[],
-  ) {
-    this.peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
-  }
+  private constructor(private readonly session: SendingSession) {}
 
   /** Publish a stream. Rejects with ApiError; `onEnd` is called once when a session that began has ended. */
   static async publish(api: Api, camera: string, stream: MediaStream, onEnd: () => void): Promise<WhipSession> {
-    const iceServers = await api.fetch(`/whip/${encodeURIComponent(camera)}`, { method: "OPTIONS" });
-    const session = new WhipSession(api, parseIceServers(iceServers.headers.get("Link")));
+    const session = new WhipSession(await SendingSession.make(api, `/whip/${encodeURIComponent(camera)}`));
     try {
-      await session.connect(camera, stream, onEnd);
+      await session.connect(stream, onEnd);
     } catch (error) {
       session.close();
       throw error;
@@ -42,16 +28,12 @@ export class WhipSession {
   }
 
   close(): void {
-    closePeer(this.peer, this.resource !== null);
-    if (this.resource === null) return;
-    const signal = AbortSignal.timeout(DELETE_TIMEOUT_MS);
-    void fetch(this.resource, { method: "DELETE", headers: this.api.headers, keepalive: true, signal }).catch(() => {});
-    this.resource = null;
+    this.session.close();
   }
 
   /** Send another camera or microphone, without a new session. */
   async replace(stream: MediaStream): Promise<void> {
-    for (const transceiver of this.peer.getTransceivers()) {
+    for (const transceiver of this.session.peer.getTransceivers()) {
       const kind = transceiver.sender.track?.kind ?? transceiver.receiver.track.kind;
       const track = stream.getTracks().find((each) => each.kind === kind) ?? null;
       await transceiver.sender.replaceTrack(track);
@@ -60,7 +42,7 @@ export class WhipSession {
 
   async statistics(): Promise<PublishStats> {
     const result = { bytes: 0, width: 0, height: 0 };
-    for (const report of (await this.peer.getStats()).values()) {
+    for (const report of (await this.session.peer.getStats()).values()) {
       if (report.type !== "outbound-rtp") continue;
       result.bytes += report.bytesSent ?? 0;
       if (report.kind === "video") [result.width, result.height] = [report.frameWidth ?? 0, report.frameHeight ?? 0];
@@ -68,8 +50,8 @@ export class WhipSession {
     return result;
   }
 
-  private async connect(camera: string, stream: MediaStream, onEnd: () => void): Promise<void> {
-    const { peer } = this;
+  private async connect(stream: MediaStream, onEnd: () => void): Promise<void> {
+    const { peer } = this.session;
     const codecs = RTCRtpSender.getCapabilities("video")?.codecs ?? [];
     const usable = codecs.filter(({ mimeType }) => /^video\/(h264|rtx)$/i.test(mimeType));
     const video = peer.addTransceiver(stream.getVideoTracks()[0] ?? "video", { direction: "sendonly" });
@@ -79,16 +61,7 @@ export class WhipSession {
     peer.onconnectionstatechange = () => {
       if (["failed", "closed", "disconnected"].includes(peer.connectionState)) onEnd();
     };
-    await peer.setLocalDescription();
-    const response = await this.api.fetch(`/whip/${encodeURIComponent(camera)}`, {
-      method: "POST",
-      headers: { "Content-Type": "application/sdp" },
-      body: peer.localDescription?.sdp ?? "",
-      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
-    });
-    const location = response.headers.get("Location");
-    this.resource = location === null ? null : new URL(location, response.url).href;
-    await peer.setRemoteDescription({ type: "answer", sdp: withStartRate(await response.text()) });
+    await peer.setRemoteDescription({ type: "answer", sdp: withStartRate(await this.session.offer()) });
   }
 }
 

@@ -1,13 +1,9 @@
-// A microphone to the camera's loudspeaker: POST /talk/{camera} takes the floor, DELETE gives it back. The offer is sent
-// without candidates: the gateway is ICE-lite, and learns the addresses of this browser from its connectivity checks.
+// A microphone to the camera's loudspeaker: POST /talk/{camera} takes the floor, DELETE gives it back.
 
 import { type Api, ApiError } from "../core/api.ts";
-import { closePeer } from "./peer.ts";
-import { parseIceServers } from "./webrtc.ts";
+import { SendingSession } from "./sending-session.ts";
 
-const ANSWER_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 10_000;
-const DELETE_TIMEOUT_MS = 3000;
 
 const MICROPHONE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
@@ -33,17 +29,13 @@ export async function openMicrophone(): Promise<MediaStream> {
 }
 
 export class TalkSession {
-  private readonly peer: RTCPeerConnection;
-  private resource: string | null = null;
   private isClosed = false;
 
   private constructor(
     private readonly api: Api,
     private readonly camera: string,
-    iceServers: RTCIceServer[],
-  ) {
-    this.peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
-  }
+    private readonly session: SendingSession,
+  ) {}
 
   /**
    * Talk to a camera; resolves when it hears the stream. Rejects with ApiError, or when `signal` is aborted.
@@ -56,15 +48,15 @@ export class TalkSession {
     signal: AbortSignal,
     onEnd: (reason: string) => void,
   ): Promise<TalkSession> {
-    const links = await api.fetch(`/talk/${encodeURIComponent(camera)}`, { method: "OPTIONS", signal });
-    const session = new TalkSession(api, camera, parseIceServers(links.headers.get("Link")));
+    const sending = await SendingSession.make(api, `/talk/${encodeURIComponent(camera)}`, signal);
+    const session = new TalkSession(api, camera, sending);
     try {
       await session.connect(stream, signal);
     } catch (error) {
       session.close();
       throw error;
     }
-    const { peer } = session;
+    const { peer } = sending;
     peer.onconnectionstatechange = () => {
       if (peer.connectionState === "connected" || session.isClosed) return;
       void session.reason().then(onEnd);
@@ -76,15 +68,12 @@ export class TalkSession {
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    closePeer(this.peer, this.resource !== null);
-    if (this.resource === null) return;
-    const signal = AbortSignal.timeout(DELETE_TIMEOUT_MS);
-    void fetch(this.resource, { method: "DELETE", headers: this.api.headers, keepalive: true, signal }).catch(() => {});
+    this.session.close();
   }
 
   /** Why the gateway has ended it; empty if it has not. */
   private async reason(): Promise<string> {
-    const path = `/talk/${encodeURIComponent(this.camera)}/${this.resource?.split("/").at(-1) ?? ""}`;
+    const path = `/talk/${encodeURIComponent(this.camera)}/${this.session.resource?.split("/").at(-1) ?? ""}`;
     try {
       await this.api.fetch(path);
       return "";
@@ -94,19 +83,11 @@ export class TalkSession {
   }
 
   private async connect(stream: MediaStream, signal: AbortSignal): Promise<void> {
-    const { peer } = this;
+    const { peer } = this.session;
     for (const track of stream.getAudioTracks())
       peer.addTransceiver(track, { direction: "sendonly", streams: [stream] });
-    await peer.setLocalDescription();
     // Not with `signal`: an answer that nobody reads would keep the floor. It is given back below.
-    const response = await this.api.fetch(`/talk/${encodeURIComponent(this.camera)}`, {
-      method: "POST",
-      headers: { "Content-Type": "application/sdp" },
-      body: peer.localDescription?.sdp ?? "",
-      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
-    });
-    const location = response.headers.get("Location");
-    this.resource = location === null ? null : new URL(location, response.url).href;
+    const sdp = await this.session.offer();
     const connected = new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error("timeout")), CONNECT_TIMEOUT_MS);
       signal.addEventListener("abort", () => reject(signal.reason));
@@ -118,7 +99,7 @@ export class TalkSession {
       };
     });
     signal.throwIfAborted();
-    await peer.setRemoteDescription({ type: "answer", sdp: await response.text() });
+    await peer.setRemoteDescription({ type: "answer", sdp });
     await connected;
   }
 }
