@@ -1,12 +1,11 @@
 """Database: the connection to the index, SQLite in ``DATA_DIR`` or the database of ``DATABASE_URL``.
 
-SQLite runs in WAL mode, so that readers never wait for the writer, except on a network file system, and where the
-write-ahead log is refused: there it has a rollback journal. The rows of segments can be rebuilt from the files at any
-time, so they are not synced one by one. Events are in no file: their transactions are synced, and a new file gets those
-of the damaged one.
+SQLite has a write-ahead log where the file system permits it (:mod:`hls.archive.sqlite_file`). The rows of segments can
+be rebuilt from the files at any time, so they are not synced one by one. Events are in no file: their transactions are
+synced, and a new file gets those of the damaged one.
 
-A damaged file is set aside and replaced by a new one, at the start or later. Signs of damage set
-:attr:`Database.is_suspect`: an error of SQLite that says so, or a file that is not where it was opened.
+A damaged file is set aside and replaced by a new one (:mod:`hls.archive.damaged_index`), at the start or later. Signs
+of damage set :attr:`Database.is_suspect`: an error of SQLite that says so, or a file that is not where it was opened.
 :meth:`Database.repair` then connects again, checks the whole file and decides. A full or busy disk is not damage: the
 connection stays, and reading continues.
 
@@ -15,17 +14,14 @@ next one connects again (:mod:`hls.archive.database_server`).
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -39,8 +35,18 @@ from sqlalchemy.exc import (
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.errors import SettingsError, StorageError, redact
 from hls.archive import event_schema, migrations, salvage, schema
+from hls.archive.damaged_index import is_sign_of_damage, set_aside
 from hls.archive.database_server import DatabaseServer
 from hls.archive.event_cover import DEFAULT_ROLLS, Rolls
+from hls.archive.sqlite_file import (
+    NO_WAL,
+    lock_refusal,
+    network_file_system,
+    prepare_with_rollback,
+    prepare_with_wal,
+    result_code,
+    synced,
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,23 +54,6 @@ INDEX_FILE = "index.sqlite3"
 
 BUSY_TIMEOUT_S = 5.0
 """How long SQLite waits for another process, such as ``liveedge check``, to end its transaction."""
-
-DAMAGED_MAX = 3
-"""Damaged files that are kept for investigation; older ones are deleted."""
-
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
-_DAMAGE_EXTENDED = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_READONLY_DBMOVED}
-"""Result codes of SQLite (sqlite.org/rescode.html) after which the file has to be checked."""
-
-NETWORK_FILE_SYSTEMS = {
-    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse", "vboxsf", "prl_fs",
-    "beegfs", "orangefs", "gpfs", "coda",
-}  # fmt: skip
-"""Types in /proc/self/mountinfo. Those of FUSE (``fuse.…``: sshfs, rclone, s3fs) count too: few share memory."""
-
-_NO_WAL = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL}
-"""Result codes where a file system has no memory that processes share. A broken disk has them too, and then a rollback
-journal does not help either."""
 
 _MAGIC = b"SQLite format 3\0"
 """The first bytes of a database (sqlite.org/fileformat.html §1.3)."""
@@ -149,11 +138,11 @@ class Database:
                     raise
                 self._salvaged_events = event_schema.read_events(self._path)
                 self._salvaged_rows = salvage.read_rows(self._path)
-                self._salvaged = _set_aside(self._path, self._clock.wall_90k() // 90)
+                self._salvaged = set_aside(self._path, self._clock.wall_90k() // 90)
                 self._prepare(engine, check_all)
         except SQLAlchemyError as error:
             engine.dispose()
-            refusal = _lock_refusal(self._path) if _code(error) == sqlite3.SQLITE_BUSY else None
+            refusal = lock_refusal(self._path) if result_code(error) == sqlite3.SQLITE_BUSY else None
             raise SettingsError(
                 refusal or f"the index cannot be opened: {_cause(error)}; see DATA_DIR and DATABASE_URL"
             ) from None
@@ -177,7 +166,7 @@ class Database:
             # A write-ahead log needs memory that all processes share (sqlite.org/wal.html), which no network has.
             reason = f"it is on a network file system ({kind})"
         if reason is None:
-            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "connect", prepare_with_wal)
         else:
             log.warning(
                 "%s has a rollback journal, which is slower: %s; DATABASE_URL can name a local file or a PostgreSQL"
@@ -185,7 +174,7 @@ class Database:
                 self._path,
                 reason,
             )
-            event.listen(engine, "connect", _prepare_shared_sqlite)
+            event.listen(engine, "connect", prepare_with_rollback)
         return engine
 
     def _without_wal_if_refused(self, engine: Engine, options: dict[str, Any]) -> Engine:
@@ -196,7 +185,7 @@ class Database:
             with engine.begin() as connection:
                 inspect(connection).get_table_names()
         except OperationalError as error:
-            if _code(error) not in _NO_WAL:
+            if result_code(error) not in NO_WAL:
                 raise
             engine.dispose()
             other = self._connect(engine.url, options, f"its write-ahead log is refused ({_cause(error)})")
@@ -274,7 +263,7 @@ class Database:
         with (
             self._errors_as_ours(),
             self._engine.connect() as connection,
-            _synced(connection, is_synced),
+            synced(connection, is_synced),
             connection.begin(),
         ):
             yield connection
@@ -288,124 +277,13 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
-            self.is_suspect = self.is_suspect or _is_sign_of_damage(error)
+            self.is_suspect = self.is_suspect or is_sign_of_damage(error)
             raise StorageError(f"the index failed: {_cause(error)}") from None
 
     def interrupt(self) -> None:
         """End a transaction that a server does not answer: it fails. Does nothing to SQLite. From any thread."""
         if self._path is None:
             self._server.interrupt()
-
-
-def _is_sign_of_damage(error: SQLAlchemyError) -> bool:
-    cause = error.orig if isinstance(error, DBAPIError) else None
-    code = getattr(cause, "sqlite_errorcode", 0) or 0
-    # The tables of an open file do not disappear without damage.
-    return code & 0xFF in _DAMAGE or code in _DAMAGE_EXTENDED or "no such table" in str(cause)
-
-
-def _code(error: SQLAlchemyError) -> int:
-    """SQLite's primary result code; 0 where there is none."""
-    code = getattr(error.orig, "sqlite_errorcode", 0) if isinstance(error, DBAPIError) else 0
-    return (code or 0) & 0xFF
-
-
-def _lock_refusal(path: Path | None) -> str | None:
-    """What to do where the folder's file system refuses locks, which SQLite takes for another program's."""
-    if path is None:
-        return None
-    try:
-        with tempfile.TemporaryFile(dir=path.parent) as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return (
-            f"the index cannot be opened: the file system of {path.parent} refuses locks ({error.strerror}); mount it"
-            " with locks, or set DATABASE_URL to a local file or a PostgreSQL server"
-        )
-    return None
-
-
-def _set_aside(path: Path, now_ms: int) -> Set[tuple[str, str]]:
-    """Rename a damaged file, so that a new index takes its place, which recovery fills from the recordings.
-
-    Returns camera and name of the protected segments, as far as they can still be read: no recording contains this.
-    """
-    protected = set(_read_protected(path))
-    aside = path.with_name(f"{path.name}.broken-{now_ms}")
-    log.error("%s is damaged: it is kept as %s, and the index is rebuilt from the recordings", path, aside.name)
-    try:
-        path.rename(aside)
-        for companion in ("-wal", "-shm"):
-            path.with_name(path.name + companion).unlink(missing_ok=True)
-        others = [other for other in path.parent.glob(f"{path.name}.broken-*") if other != aside]
-        # The one of now stays, whatever the clock says.
-        for old in sorted(others, key=lambda other: (len(other.name), other.name))[: -(DAMAGED_MAX - 1)]:
-            old.unlink()
-    except OSError as error:
-        raise SettingsError(f"{path} is damaged and cannot be renamed: {error.strerror}") from None
-    return protected
-
-
-def _read_protected(path: Path) -> Iterator[tuple[str, str]]:
-    query = select(schema.segment.c.camera_id, schema.segment.c.name).where(schema.segment.c.is_protected)
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            yield from connection.execute(str(query.compile(dialect=sqlite.dialect())))
-    except sqlite3.Error as error:
-        log.warning("%s: not all protected segments could be read: %s", path, error)
-
-
-@contextlib.contextmanager
-def _synced(connection: Connection, is_synced: bool) -> Iterator[None]:
-    """Make SQLite sync the write-ahead log with each commit (sqlite.org/pragma.html#pragma_synchronous)."""
-    if not is_synced or connection.dialect.name != "sqlite":
-        yield
-        return
-    raw = connection.connection.cursor()
-    before = raw.execute("PRAGMA synchronous").fetchone()[0]
-    raw.execute("PRAGMA synchronous=FULL")
-    try:
-        yield
-    finally:
-        raw.execute(f"PRAGMA synchronous={before}")
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-8192"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _prepare_shared_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    # Exclusive, so that a write-ahead log that is there needs no shared memory to be read (sqlite.org/wal.html).
-    for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=DELETE", "locking_mode=NORMAL"):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
-    # The lock is released with the next read.
-    connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-8192"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def network_file_system(folder: Path, mounts: str | None = None) -> str | None:
-    """The type of the network file system that holds ``folder``; ``None`` for a local one, or where it is unknown.
-
-    ``mounts`` is the text of ``/proc/self/mountinfo`` (proc(5)).
-    """
-    try:
-        text = mounts if mounts is not None else Path("/proc/self/mountinfo").read_text()
-        real = folder if mounts is not None else folder.resolve()
-    except OSError:
-        return None
-    longest, found = -1, ""
-    for line in text.splitlines():
-        before, _, after = line.partition(" - ")
-        fields, kind = before.split(" "), after.partition(" ")[0]
-        if len(fields) < 5:
-            continue
-        place = Path(fields[4].replace("\\040", " "))
-        # The last one of equal places lies above the others.
-        if (real == place or place in real.parents) and len(place.parts) >= longest:
-            longest, found = len(place.parts), kind
-    return found if found in NETWORK_FILE_SYSTEMS or found.startswith("fuse.") else None
 
 
 def _cause(error: SQLAlchemyError) -> str:

@@ -15,10 +15,10 @@ import pytest
 from gateway.errors import SettingsError
 from hls.archive import database
 from hls.archive.data_dir import lock_data_dir, unlock_data_dir
-from hls.archive.database import network_file_system
 from hls.archive.part_queue import QueuedPart
 from hls.archive.recording import Recording
 from hls.archive.segment import EndReason
+from hls.archive.sqlite_file import network_file_system
 from hls.archive.table import SegmentTable
 from hls.settings import FsyncMode
 from tests.support.recording import index_of, parts_of, record
