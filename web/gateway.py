@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -52,7 +51,6 @@ from signaling.browser import BrowserSignaling
 from signaling.factory import create_messaging
 from signaling.messaging import FailedMessaging
 from signaling.ptz import Ptz
-from signaling.request_keeper import RequestStore
 from signaling.socket_server import PROCESS_END
 from web.address_policy import refuse_metadata
 from web.camera_changes import CameraChanges, CameraParts
@@ -81,11 +79,13 @@ from web.cluster.settings import ViewersAt
 from web.cluster.storage import with_own_storage
 from web.cluster.stored_recordings import READING
 from web.cluster.tokens import NodeTokens
+from web.cluster_cameras import ClusterCameras
 from web.descriptors import rtsp_connections_limit
 from web.discontinuity_file import DiscontinuityFile
 from web.kept_windows import KeptWindowFiles
 from web.private_files import write_private
 from web.recordings import ArchiveRecordings
+from web.request_file import request_file
 from web.settings import Settings
 from web.wall_store import WallStore
 from web.whip_http import whip_request
@@ -228,7 +228,7 @@ class Gateway:
             self.webrtc,
             live_edge=self.live_edge,
             clock=clock,
-            requests=_request_store(settings.data_dir) if self.cluster is None else request_store(self.cluster),
+            requests=request_file(settings.data_dir) if self.cluster is None else request_store(self.cluster),
             events=self.all_events,
             recordings=self.recordings,
             ptz=self.ptz,
@@ -302,11 +302,8 @@ class Gateway:
         for camera in self.service.cameras.values():
             await self.forward.set_camera(camera)
         if self.cluster is not None:
-            self.cluster.has_pictures = self._has_pictures
-            self.cluster.owner_changed = self._follow_owner
-            self.cluster.cameras_changed = self._follow_cluster
-            await self._share_cameras()
-            self.changes.on_changed.append(self._share_cameras)
+            parts = self._parts
+            await ClusterCameras(self.cluster, self.service, self.camera_store, self.changes, parts).start()
             self.cluster.start()
         if self.cluster_archive is not None:
             self.cluster_archive.start()
@@ -417,27 +414,6 @@ class Gateway:
         if self.cluster is not None and (why := self.cluster.elsewhere(camera_id)) is not None:
             raise UnavailableError(why, retry_after_s=2)
 
-    def _has_pictures(self, camera_id: str) -> bool:
-        camera = self.service.cameras.get(camera_id)
-        return camera is None or not camera.is_wanted or camera.main.has_own_pictures
-
-    async def _follow_owner(self, camera_id: str) -> None:
-        """This node began or ended to capture a camera, or relays it from another one now. Viewers stay."""
-        camera = self.service.cameras.get(camera_id)
-        if camera is not None:
-            await self._parts.owner_changed(camera)
-
-    async def _follow_cluster(self) -> None:
-        """Some node changed the cameras of the cluster."""
-        async with self.changes.alone():
-            await self.camera_store.read_again()
-            await self.changes.apply(self.camera_store.cameras())
-
-    async def _share_cameras(self) -> None:
-        """Tell the other workers which cameras there are. In a cluster of machines, its database has them."""
-        if self.cluster is not None and not self.cluster.has_own_cameras:
-            await self.cluster.share_cameras(self.service.cameras.keys())
-
     def _viewers_elsewhere(self, camera_id: str) -> int:
         """How many viewers a camera has by WebRTC where another process captures it."""
         status = self.other_nodes.status(camera_id) if self.other_nodes is not None else None
@@ -470,15 +446,6 @@ def _cluster(settings: Settings, worker: Worker | None) -> Cluster | None:
 
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway", Gateway)
 """The application key by which request handlers reach the gateway."""
-
-
-def _request_store(data_dir: Path) -> RequestStore:
-    path = data_dir / "ems-requests.json"
-
-    def load() -> bytes | None:
-        return path.read_bytes() if path.exists() else None
-
-    return RequestStore(load, lambda data: write_private(path, data))
 
 
 def _media_addresses(settings: Settings) -> tuple[str, ...]:
