@@ -24,7 +24,8 @@ import aiohttp
 import psutil
 
 from bench.support import webrtc_load
-from bench.support.attacks import ATTACKS, CAMERA
+from bench.support.attack_target import CAMERA
+from bench.support.attacks import ATTACKS
 from tests.support.gateway_process import GatewayProcess
 from tests.support.rtsp import free_port
 
