@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, FloatRect, Page
 
 from gateway.clock import CLOCK_RATE
 from tests.support.busy import with_sizes
@@ -247,6 +247,21 @@ FRAME_NUMBER = """
 }
 """
 
+SHOWS = """async (label, start) => {
+  // Whether the preview shows the frame of the time that it tells, to the second: see FRAME_NUMBER.
+  const image = document.querySelector(".preview img");
+  if (!image.src.startsWith("blob:") || !image.complete || document.querySelector(".preview span").innerText !== label)
+    return false;
+  const canvas = new OffscreenCanvas(16, 16);
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0, 16, 16);
+  const number = Math.round(context.getImageData(8, 8, 1, 1).data[0] * 219 / 255 + 16 - 20);
+  const [hours, minutes, seconds] = label.split(":").map(Number);
+  const midnight = new Date(start * 1000).setHours(hours, minutes, seconds, 0) / 1000;
+  const frames = (((midnight - start) % 3600) + 3600) % 3600 * 2;
+  return [0, 1, 2].some((later) => Math.abs(number - (frames + later) % 200) <= 1);
+}"""
+
 RATE = """
 async (player, seconds) => {
   // Once it plays: seconds of recording per second.
@@ -378,3 +393,37 @@ async def test_drag_hover_and_select_with_the_mouse(two_hours: tuple[GatewayProc
         arg=there,
         timeout=TIMEOUT_MS,
     )
+
+
+async def test_previews_are_right_at_any_zoom_and_loaded_once(
+    two_hours: tuple[GatewayProcess, int], page: Page
+) -> None:
+    gateway, start_s = two_hours
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/mjpeg/door?at=" in request.url else None)
+    await page.goto(f"{gateway.url}/?lang=en#/camera/door?t={start_s + 1800}")
+    await page.locator(".recordings li").first.wait_for(timeout=TIMEOUT_MS)
+    await page.wait_for_function("document.querySelector('live-edge-player').captureTime < Date.now() - 3600000")
+    slider, preview = page.get_by_role("slider"), page.locator(".preview")
+    await slider.focus()
+    await page.keyboard.press(" ")  # it stands still, and so does what the timeline shows
+    # From more than a day, of which one pixel is a minute, to some minutes, of which one is a fraction of a second.
+    for zoom in ("-----", "+++", "++++", "+++"):
+        for key in zoom:
+            await page.keyboard.press(key)
+        box = await slider.bounding_box()
+        assert box is not None
+
+        async def point(place: float, box: FloatRect = box) -> str:
+            await page.mouse.move(box["x"] + box["width"] * place, box["y"] + 50)
+            return "" if await preview.locator("img").is_hidden() else await preview.locator("span").inner_text()
+
+        recorded = [place for number in range(2, 63) if await point(place := number / 64)]
+        assert recorded
+        loaded = 0
+        for _ in range(2):
+            loaded = len(asked)
+            for place in (recorded[0], recorded[-1], recorded[len(recorded) // 2]):
+                told = await point(place)
+                await page.wait_for_function(f"(label) => ({SHOWS})(label, {start_s})", arg=told, timeout=TIMEOUT_MS)
+        assert len(asked) == loaded, "the second pass is from the cache"

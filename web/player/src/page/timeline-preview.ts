@@ -1,5 +1,5 @@
 // The picture beside the pointer on a timeline: first the nearest thumbnail, while the pointer moves a picture of each step,
-// and where it rests the exact frame.
+// and where it rests the frame of its pixel. All frames are kept: a second pass over the same times loads none.
 
 import type { EventMark } from "../core/event-marks.ts";
 import { PreviewFrames } from "../core/preview-frames.ts";
@@ -7,8 +7,10 @@ import { h, setText } from "./dom.ts";
 import { whenOf } from "./event-list.ts";
 import { clock } from "./format.ts";
 
-/** A pointer that rests for so long loads the exact frame. */
+/** A pointer that rests for so long loads the frame of its pixel. */
 const HOVER_MS = 120;
+/** Frames are no nearer to each other. */
+const FRAME_MS = 40;
 /** While it moves, pictures are loaded for each so many pixels, and no nearer than STEP_MIN_MS. */
 const STEP_PX = 8;
 const STEP_MIN_MS = 1000;
@@ -43,8 +45,7 @@ export class TimelinePreview {
   private hoverTimer = 0;
   /** The time of the picture, and the step of what is loaded while the pointer moves; null while it is hidden. */
   private shown: { time: number; stepMs: number } | null = null;
-  private request = new AbortController();
-  private blobUrl = "";
+  private thumbnail = "";
 
   constructor(private readonly pictures: PreviewPictures) {
     this.frames = new PreviewFrames(
@@ -57,12 +58,17 @@ export class TimelinePreview {
     setText(this.event, mark?.label ?? "");
     setText(this.time, mark ? whenOf(mark, now) : clock(time));
     const thumbnail = this.pictures.thumbnail(time);
-    if (thumbnail !== null && this.image.hidden) this.image.src = thumbnail;
+    // The picture of another time stays only while the pointer moves within one file of the recording.
+    const isElsewhere = this.element.hidden || this.image.hidden || thumbnail !== this.thumbnail;
+    if (thumbnail !== null && isElsewhere) this.image.src = this.thumbnail = thumbnail;
     this.image.hidden = thumbnail === null;
     this.hide();
     if (thumbnail !== null) {
       this.shown = { time, stepMs: Math.max(STEP_MIN_MS, Math.round(msPerPx * STEP_PX)) };
-      this.hoverTimer = window.setTimeout(() => void this.load(time), HOVER_MS);
+      this.hoverTimer = window.setTimeout(() => {
+        this.shown = { time, stepMs: Math.max(FRAME_MS, Math.round(msPerPx)) };
+        this.showFrame();
+      }, HOVER_MS);
     }
     this.showFrame();
     this.element.hidden = false;
@@ -75,14 +81,12 @@ export class TimelinePreview {
     this.shown = null;
     this.frames.rest();
     clearTimeout(this.hoverTimer);
-    this.request.abort();
   }
 
   close(): void {
     this.hide();
     this.closing.abort();
     this.frames.clear();
-    URL.revokeObjectURL(this.blobUrl);
   }
 
   /** Show the picture of that time, if it was loaded, or load it. */
@@ -90,20 +94,5 @@ export class TimelinePreview {
     if (this.shown === null) return;
     const url = this.frames.url(this.shown.time, this.shown.stepMs);
     if (url !== null) this.image.src = url;
-  }
-
-  private async load(time: number): Promise<void> {
-    this.request = new AbortController();
-    const { signal } = this.request;
-    try {
-      const image = await this.pictures.frame(time, signal);
-      if (!image || signal.aborted) return;
-      URL.revokeObjectURL(this.blobUrl);
-      this.image.src = this.blobUrl = URL.createObjectURL(image);
-      // It is the exact one: none of a step takes its place.
-      this.shown = null;
-    } catch {
-      // The thumbnail stays.
-    }
   }
 }
