@@ -7,12 +7,11 @@ from pathlib import Path
 from playwright.async_api import Browser, Page
 
 from gateway.clock import CLOCK_RATE
+from tests.support.accessibility import violations
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import TIMEOUT_MS, cameras
 from tests.support.recording import index_of, record
 from tests.support.sources.encoded import EncoderSettings, encode
-
-AXE = Path(__file__).parents[2] / "web" / "player" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 async def verdict(page: Page, file: Path, expected: str) -> str:
@@ -20,12 +19,6 @@ async def verdict(page: Page, file: Path, expected: str) -> str:
     await page.set_input_files("#verify-file", file)
     await page.locator(f".verdict[data-verdict={expected}]").wait_for(timeout=TIMEOUT_MS)
     return await page.locator(".findings").inner_text()
-
-
-async def violations(page: Page) -> list[str]:
-    await page.evaluate(AXE.read_text())
-    found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    return [f"{each['id']}: {node['html'][:120]}" for each in found["violations"] for node in each["nodes"]]
 
 
 async def test_cameras_are_exported_shared_and_verified(

@@ -1,22 +1,18 @@
-"""The gateway's page in a real Chromium: grid, languages, size, accessibility and sign-in."""
+"""The gateway's page in a real Chromium: grid, wall, size and sign-in."""
 
 import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from playwright.async_api import Browser, Page, Request
 
-from tests.support.accessibility import serious_violations
 from tests.support.browser import count_kept
 from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import TIMEOUT_MS, cameras, plays
 
 Gateways = Callable[..., GatewayProcess]
-
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 async def test_nine_cameras_play_only_while_they_are_in_view(
@@ -76,30 +72,6 @@ async def test_cameras_that_do_not_start_keep_no_connection_from_those_that_are_
         await page.click('[data-camera="door"] live-edge-player')
         await page.wait_for_url("**/#/camera/door")
         await page.get_by_role("heading", name="정문").wait_for()
-
-
-async def test_accessibility(two_hours: tuple[GatewayProcess, int], page: Page) -> None:
-    gateway, start_s = two_hours
-    gateway.json("/api/events", "POST", {"camera_id": "door", "label": "ring", "start": start_s + 60})
-    playback = f"/#/playback?cameras=door&t={start_s + 60}"
-    for path in ("/", "/#/wall", "/#/camera/door", "/#/camera/door?", playback):
-        await page.goto(gateway.url + path.rstrip("?"))
-        if path is playback:
-            await page.get_by_role("dialog").wait_for(state="detached")  # of the view before
-            await page.locator(".followed video.shown").wait_for(timeout=TIMEOUT_MS)
-            await page.keyboard.press("g")
-            await page.get_by_role("dialog", name="Go to a date and time").wait_for()
-        else:
-            await plays(page, "webrtc")
-        if path.startswith("/#/camera"):
-            await page.get_by_role("region", name="Events").get_by_role("button").wait_for(timeout=TIMEOUT_MS)
-        if path.endswith("?"):
-            await page.keyboard.press("?")
-            await page.get_by_role("dialog", name="Keyboard shortcuts").wait_for()
-        for scheme in SCHEMES:
-            await page.emulate_media(color_scheme=scheme)
-            await page.wait_for_timeout(300)
-            assert await serious_violations(page) == [], scheme
 
 
 async def test_video_wall_shows_only_tiles(door: GatewayProcess, page: Page) -> None:
@@ -168,53 +140,6 @@ async def test_hidden_tab_does_not_poll(door: GatewayProcess, page: Page) -> Non
     assert not [url for url in requested if url.endswith("/api/status")]
     async with page.expect_request("**/api/status"):
         await page.evaluate("window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))")
-
-
-TOO_WIDE = """() => {
-  const shown = (element) => element.checkVisibility() && element.clientWidth > 1;
-  const parts = document.querySelectorAll("header, h1, h2, h3, button, .button, .card, footer, dialog, label, li");
-  const isWider = (element) => element.scrollWidth > element.clientWidth + 1;
-  const isCut = (element) => getComputedStyle(element).overflowX === "visible" && isWider(element);
-  const isOut = (element) => element.getBoundingClientRect().right > innerWidth + 1;
-  const isWrapped = (element) => element.matches("button, .button") && element.clientHeight > 60;
-  const isBlock = (element) => getComputedStyle(element).display !== "inline";
-  return [document.documentElement, ...parts]
-    .filter((element) => shown(element) && isBlock(element) && (isCut(element) || isOut(element) || isWrapped(element)))
-    .map((element) => `${element.tagName} ${element.className}: ${element.textContent.trim().slice(0, 40)}`);
-}"""
-
-
-async def test_every_view_in_korean_has_room_for_its_words(door: GatewayProcess, browser: Browser) -> None:
-    page = await browser.new_page(locale="ko-KR", reduced_motion="reduce")
-    await page.goto(f"{door.url}/#/camera/door")
-    assert await page.evaluate("document.documentElement.lang") == "ko"
-    await page.wait_for_function(
-        "() => document.querySelector('live-edge-player')?.state.label === '라이브'", timeout=TIMEOUT_MS
-    )
-    views = {
-        "#/camera/door": page.get_by_role("link", name="모든 카메라"),
-        "#/playback?cameras=door": page.locator(".together"),
-        "#/exports": page.locator(".exports"),
-        "#/access": page.locator(".access"),
-        "#/": page.locator('[data-camera="door"]'),
-    }
-
-    async def fits() -> bool:
-        too_wide: list[str] = await page.evaluate(TOO_WIDE)
-        return not too_wide
-
-    for path, landmark in views.items():
-        await page.evaluate("(path) => { location.hash = path }", path)
-        await landmark.first.wait_for(timeout=TIMEOUT_MS)
-        for width, theme in ((360, "dark"), (390, "light"), (1280, "dark")):
-            await page.set_viewport_size({"width": width, "height": 800})
-            await page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-            await eventually(fits, f"{path} fits into {width} px")
-            if width != 360:
-                assert await serious_violations(page) == [], (path, width, theme)
-    await page.set_viewport_size({"width": 360, "height": 800})
-    columns = page.get_by_label("열", exact=True)
-    assert await columns.evaluate("(select) => select.clientWidth") >= 110, "one reads how many columns there are"
 
 
 async def test_first_load_is_small(door: GatewayProcess, page: Page) -> None:

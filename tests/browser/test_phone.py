@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, CDPSession, Page
 
-from tests.support.accessibility import serious_violations
+from tests.support.accessibility import violations
 from tests.support.browser import chromium
 from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
@@ -113,7 +113,7 @@ async def turn_on(page: Page, service: PushService, name: str) -> None:
     await dialog.get_by_label("방해 금지 시간").press("Space")
     await dialog.get_by_label("방해 금지 시간").press("Space")
     await dialog.get_by_label("yard").press("Space")
-    assert await serious_violations(page) == []
+    assert await violations(page) == []
     await dialog.get_by_role("button", name="켜기").press("Enter")
     await dialog.get_by_text("알림이 켜졌습니다.").wait_for(timeout=TIMEOUT_MS)
 

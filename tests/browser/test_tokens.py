@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser, expect
 
-from tests.browser.test_exports import violations
+from tests.support.accessibility import violations
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import TIMEOUT_MS, cameras
 

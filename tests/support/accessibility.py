@@ -7,13 +7,13 @@ from playwright.async_api import Page
 AXE = Path(__file__).parents[2] / "web" / "player" / "node_modules" / "axe-core" / "axe.min.js"
 
 
-async def serious_violations(page: Page) -> list[str]:
-    """The serious and critical violations of the page as it is, with the element of each."""
-    await page.evaluate(AXE.read_text())
-    found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+async def violations(page: Page) -> list[str]:
+    """What the page as it is violates, of any impact, with the element of each."""
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE.read_text())
+    found = await page.evaluate("axe.run(document, { resultTypes: ['violations'], iframes: false })")
     return [
-        f"{violation['id']}: {node['html'][:120]}"
-        for violation in found["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
+        f"{each['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:300]}"
+        for each in found["violations"]
+        for node in each["nodes"]
     ]

@@ -46,7 +46,7 @@ export class Details {
 
   update(): void {
     const camera = store.camera(this.id);
-    this.button.disabled = camera === null;
+    this.button.disabled = this.button.hidden = this.settings.hidden = camera === null;
     if (!camera) return;
     this.state.dataset.state = camera.state;
     setText(this.state, translate(language, camera.state));

@@ -48,7 +48,9 @@ class Tile {
 }
 
 export class Grid {
-  readonly element = h("main", { class: "grid", "aria-label": t("cameras") });
+  /** Of the wall, which has no header: a page begins with a heading. */
+  private readonly heading = h("h1", { class: "visually-hidden", hidden: true }, t("cameras"));
+  readonly element = h("main", { class: "grid", "aria-label": t("cameras") }, this.heading);
   private readonly tiles = new Map<string, Tile>();
   private columns = 0;
   private wall: Wall | null = null;
@@ -64,6 +66,7 @@ export class Grid {
   setWall(isWall: boolean): void {
     this.isWall = isWall;
     this.element.classList.toggle("wall", isWall);
+    this.heading.hidden = !isWall;
     this.updateLayout();
   }
 
@@ -92,7 +95,7 @@ export class Grid {
       tile.element.remove();
       this.tiles.delete(id);
     }
-    let after: Element | null = null;
+    let after: Element = this.heading;
     for (const camera of cameras) {
       let tile = this.tiles.get(camera.camera_id);
       if (!tile) {
@@ -100,7 +103,7 @@ export class Grid {
         this.tiles.set(tile.id, tile);
       }
       // A player that is moved starts again: only what is not in its place is.
-      const place: Element | null = after === null ? this.element.firstElementChild : after.nextElementSibling;
+      const place: Element | null = after.nextElementSibling;
       if (place !== tile.element) {
         this.element.insertBefore(tile.element, place);
         this.updateLayout();
