@@ -95,10 +95,21 @@ def create(node: GatewayProcess, camera_id: str, label: str, **fields: object) -
     return made
 
 
+def page(node: GatewayProcess, query: str = "", token: str = ADMIN) -> dict[str, Any]:
+    """A list of events, once both nodes have answered in time."""
+
+    def whole() -> dict[str, Any]:
+        status, headers, body = node.fetch(f"/api/events{query}", headers={"Authorization": f"Bearer {token}"})
+        assert status == 200
+        found: dict[str, Any] = json.loads(body)
+        return {} if "Liveedge-Away" in headers else found
+
+    made: dict[str, Any] = eventually_sync(whole, "the list is of both nodes", limit_s=LIMIT_S)
+    return made
+
+
 def labels(node: GatewayProcess, query: str = "", token: str = ADMIN) -> list[str]:
-    status, headers, body = node.fetch(f"/api/events{query}", headers={"Authorization": f"Bearer {token}"})
-    assert (status, headers.get("Liveedge-Away")) == (200, None)
-    return [each["label"] for each in json.loads(body)["events"]]
+    return [each["label"] for each in page(node, query, token)["events"]]
 
 
 @contextmanager
@@ -157,9 +168,9 @@ def test_lists_changes_and_single_events_are_those_of_both_nodes(nodes: dict[str
     # A page of one node is followed by one of the other.
     listed, query, number = list[str](), "?limit=3", 0
     while query:
-        page = (a, b)[number % 2].json(f"/api/events{query}")
-        listed += [each["label"] for each in page["events"]]
-        query, number = page["next_cursor"] and f"?limit=3&cursor={page['next_cursor']}", number + 1
+        part = page((a, b)[number % 2], query)
+        listed += [each["label"] for each in part["events"]]
+        query, number = part["next_cursor"] and f"?limit=3&cursor={part['next_cursor']}", number + 1
     assert (listed, number) == (newest_first, 3)
 
     of_a, of_b = made[0]["id"], made[2]["id"]
@@ -288,6 +299,8 @@ def test_a_clip_has_what_both_nodes_recorded(nodes: dict[str, GatewayProcess], t
     for node in (a, b):
         path = f"/api/cameras/{camera_id}/clip.mp4?start={began + 1}&end={ended}"
         status, headers, clip = node.fetch(path)
+        if "Liveedge-Away" in headers:  # the other node was slow
+            status, headers, clip = node.fetch(path)
         assert (status, headers.get("Liveedge-Away")) == (200, None)
         assert node.fetch(path, headers={"Range": "bytes=100-4099"})[2] == clip[100:4100]
         clips.append(clip)

@@ -30,11 +30,11 @@ from web.cluster.forwarding import Forwarding
 
 PATH = "/api/cluster/events"
 
-READ_S = 3.0
+READ_S = 5.0
 """A node that has not answered by then is left out of a list."""
 
-WRITE_S = 10.0
-"""An event is on the disk of the other node by then."""
+ONE_S = 10.0
+"""So long is waited for a single event: there is nothing without it. A change is on the disk by then."""
 
 WAIT_S = 15.0
 """So long a node lets the request for its changes wait for the next one."""
@@ -63,24 +63,24 @@ class NodeEvents:
     async def get(self, node: Node, event_id: str) -> Event | None:
         """An event."""
         try:
-            return Event(**await self._ask(node, hdrs.METH_GET, f"/{event_id}", READ_S))
+            return Event(**await self._ask(node, hdrs.METH_GET, f"/{event_id}", ONE_S))
         except NotFoundError:
             return None
 
     async def create(self, node: Node, event: Event, key: IdempotencyKey | None) -> tuple[Event, bool]:
         """As :meth:`hls.events.service.EventService.create`."""
         body = {"event": asdict(event), "key": asdict(key) if key is not None else None}
-        answer = await self._ask(node, hdrs.METH_POST, "", WRITE_S, body)
+        answer = await self._ask(node, hdrs.METH_POST, "", ONE_S, body)
         return Event(**answer["event"]), bool(answer["is_new"])
 
     async def replace(self, node: Node, before: Event, after: Event) -> Event:
         """Write ``after`` in place of ``before``. Raises ``ConflictError`` if the event is another one by then."""
         body = {"before": asdict(before), "after": asdict(after)}
-        return Event(**await self._ask(node, hdrs.METH_PUT, f"/{before.id}", WRITE_S, body))
+        return Event(**await self._ask(node, hdrs.METH_PUT, f"/{before.id}", ONE_S, body))
 
     async def delete(self, node: Node, event_id: str) -> None:
         """Delete an event. Raises ``NotFoundError``."""
-        await self._ask(node, hdrs.METH_DELETE, f"/{event_id}", WRITE_S)
+        await self._ask(node, hdrs.METH_DELETE, f"/{event_id}", ONE_S)
 
     async def changes(self, node: Node, after: str | None, wait_s: float = 0.0) -> tuple[str, list[EventChange] | None]:
         """The next changes after a place in the node's log, and the place after them.

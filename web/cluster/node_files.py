@@ -30,7 +30,7 @@ from web.cluster.forwarding import Forwarding
 
 PATH = "/api/cluster/cameras/{camera}/recorded"
 
-ANSWER_S = 5.0
+ANSWER_S = 10.0
 
 READ_S = 20.0
 
