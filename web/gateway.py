@@ -61,6 +61,7 @@ from web.cluster.archive import ClusterArchive
 from web.cluster.archive_routing import ArchiveRouting
 from web.cluster.documents import ClusterDocuments, DocumentKind
 from web.cluster.export_parts import NodeExports
+from web.cluster.export_routing import ExportRouting
 from web.cluster.forwarding import Forwarding
 from web.cluster.joined_clips import JoinedClips
 from web.cluster.messaging import in_cluster, request_store
@@ -203,6 +204,9 @@ class Gateway:
             self.redirects = Redirects(self.cluster, forwarding, is_enabled=is_enabled)
             self.remote_live = RemoteLive(self.cluster, forwarding, self.live)
             self.routing = Routing(self.cluster, forwarding, archive_routing, self.all_events, self.redirects)
+            self.routing.exports = ExportRouting(
+                self.cluster_nodes, forwarding, lambda export_id: export_id in self.exports.jobs_by_id
+            )
             if worker is not None:
                 self.routing = WorkersRouting(
                     self.cluster, forwarding, archive_routing, self.all_events, worker, self._viewers_elsewhere

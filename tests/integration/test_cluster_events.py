@@ -327,3 +327,10 @@ def test_a_clip_has_what_both_nodes_recorded(nodes: dict[str, GatewayProcess], t
     file.write_bytes(of_event)
     assert decode(file) == ""
     assert float(ffprobe(file)["format"]["duration"]) == pytest.approx(ended - began, abs=2)
+    asked = {"cameras": [camera_id], "start": str(began + 1), "end": str(ended)}
+    export = f"/api/exports/{a.json('/api/exports', 'POST', asked)['id']}"
+    eventually_sync(lambda: b.json(export)["state"] == "done", "the export is done", limit_s=LIMIT_S)
+    assert b.fetch(f"{export}/export.zip")[2] == a.fetch(f"{export}/export.zip")[2]
+    assert b.json("/api/exports") == a.json("/api/exports")
+    assert b.fetch(export, headers={"Authorization": f"Bearer {RECEPTION}"})[0] == 200
+    assert (b.fetch(export, "DELETE")[0], a.fetch(export)[0], b.fetch(export)[0]) == (204, 404, 404)

@@ -17,11 +17,11 @@ from hls.mp4.silence import Silence, parse_silence
 from hls.playback.activity import ActivityReader
 from hls.playback.composite_file import CompositeFile
 from signaling.recordings import Recordings
-from web.api.answer import away_header
 from web.api.describe import Parameter
 from web.auth.authenticator import NODE_TOKEN
 from web.auth.requests import token_query
 from web.cluster.all_activity import AllActivity
+from web.cluster.nodes import away_header
 from web.cluster.stored_recordings import READING
 from web.gateway import GATEWAY
 

@@ -1,6 +1,7 @@
 """ClusterNodes: which other nodes are asked for what they have, and which are away."""
 
 import asyncio
+from collections.abc import Collection
 
 from gateway.cluster.model import Node
 from web.cluster.forwarding import Forwarding
@@ -14,6 +15,15 @@ POLLS_MAX = 40
 KNOWN_S = 30.0
 """So long a node that is not alive any more is known here, until the database has told that it is away
 (:mod:`~.absent_nodes`)."""
+
+
+AWAY = "Liveedge-Away"
+"""The field of an answer that names the nodes of a cluster that are away and may have more."""
+
+
+def away_header(names: Collection[str]) -> dict[str, str]:
+    """The field :data:`AWAY`, if there are any."""
+    return {AWAY: ", ".join(sorted(names))} if names else {}
 
 
 class ClusterNodes:

@@ -10,7 +10,8 @@ Rules:
 4. WebRTC viewers are sent to the owner, if the settings say so (:mod:`web.cluster.redirects`).
 5. Ids of viewers by WebRTC, and of sessions of Engine.IO, begin with the name of the node that gave them. That node
    answers the requests for them.
-6. Everything else is answered by the node that is asked.
+6. Exports are those of all nodes (:mod:`web.cluster.export_routing`).
+7. Everything else is answered by the node that is asked.
 """
 
 from collections.abc import Awaitable
@@ -22,6 +23,7 @@ from gateway.event import EVENT_ID
 from signaling.socket_server import PROCESS_END
 from web.cluster.all_events import AllEvents
 from web.cluster.archive_routing import ArchiveRouting, Handler
+from web.cluster.export_routing import ExportRouting
 from web.cluster.forwarding import Forwarding
 from web.cluster.redirects import Redirects
 from web.cluster.service import Cluster
@@ -55,6 +57,7 @@ class Routing:
     ) -> None:
         self.forwarding = forwarding
         self._events = events
+        self.exports: ExportRouting | None = None
         self._redirects = redirects
         self._archive = archive
         self._cluster = cluster
@@ -76,6 +79,11 @@ class Routing:
             return self._of_viewer(request)
         if resource.canonical == "/socket.io/":
             return self._of_session(request)
+        if (
+            self.exports is not None
+            and (answer := self.exports.answer(request, resource.canonical, handler)) is not None
+        ):
+            return answer
         if self._redirects is not None and self._redirects.applies(request, resource.canonical):
             return self._redirects.answer(request, handler)
         return self._archive.answer(request, resource.canonical, handler)

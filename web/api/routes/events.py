@@ -14,7 +14,7 @@ from gateway.errors import BadRequestError, NotFoundError
 from gateway.event import EVENT_ID, PAGE_DEFAULT, PAGE_MAX, Event, EventFilter, EventOrder, IdempotencyKey
 from gateway.event_models import TEXT_MAX
 from web.api import models
-from web.api.answer import away_header, json_answer
+from web.api.answer import json_answer
 from web.api.describe import SPAN, Parameter, describe
 from web.api.parameters import (
     JSON,
@@ -26,6 +26,7 @@ from web.api.parameters import (
     time_range,
 )
 from web.auth.requests import grant_of
+from web.cluster.nodes import away_header
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
