@@ -88,7 +88,7 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
         if gateway.cluster.namesakes.message is not None:
             yield ("cluster", "cluster_name_taken", None, gateway.cluster.namesakes.message)
         for node in gateway.cluster.absent:
-            if not node.has_left:
+            if not node.has_left and gateway.cluster.has_own_cameras:  # of workers, their routing tells
                 why = "it ended without leaving the cluster, and other nodes capture its cameras"
                 yield ("cluster", NODE_AWAY, None, f"the node {node.name} is away: {why}")
     yield from _archive(gateway)

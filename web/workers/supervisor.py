@@ -59,6 +59,10 @@ class _Child:
     wait_s: float = WAIT_MIN_S
     code: int = 0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """Whether any of its processes has served."""
+    serves: bool = False
+    """Whether the present one does. Before, it would end by SIGHUP."""
+    is_reload_wanted: bool = False
 
 
 class Supervisor:
@@ -131,7 +135,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, self._end)
-        loop.add_signal_handler(signal.SIGHUP, self._signal, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         numbers = range(1, self._settings.workers + 1)
         self._children = [_Child(number, listening_sockets("127.0.0.1", 0)[0]) for number in numbers]
         tasks = [asyncio.create_task(self._keep(child), name=node_name(child.number)) for child in self._children]
@@ -205,12 +209,16 @@ class Supervisor:
                 child.process.terminate()
             return await child.process.wait()
         finally:
+            child.serves = False
             loop.remove_reader(reading)
             os.close(reading)
 
     def _is_ready(self, child: _Child, reading: int) -> None:
         if os.read(reading, 1):
             child.ready.set()
+            child.serves = True
+            if child.is_reload_wanted:
+                self._reload_child(child)
         asyncio.get_running_loop().remove_reader(reading)
 
     def _end_lease(self, child: _Child) -> None:
@@ -225,11 +233,25 @@ class Supervisor:
             self._is_ending.set()
             asyncio.get_running_loop().call_later(END_MAX_S, self._signal, signal.SIGKILL)
 
+    def _reload(self) -> None:
+        for child in self._children:
+            self._reload_child(child)
+
+    def _reload_child(self, child: _Child) -> None:
+        """Have it read the settings now, or as soon as it serves: it may have read them before they changed."""
+        child.is_reload_wanted = not child.serves
+        if child.serves:
+            _send(child, signal.SIGHUP)
+
     def _signal(self, number: signal.Signals) -> None:
         for child in self._children:
-            if child.process is not None and child.process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    child.process.send_signal(number)
+            _send(child, number)
+
+
+def _send(child: _Child, number: signal.Signals) -> None:
+    if child.process is not None and child.process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.process.send_signal(number)
 
 
 def _ended(code: int) -> str:

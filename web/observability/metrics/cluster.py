@@ -50,7 +50,8 @@ def cluster_metrics(
     yield counter(
         "cluster_index_spares", "Times that a file was written as that of a former owner", (), single(index.spares)
     )
-    away = sum(not node.has_left for node in cluster.absent)
+    # Of workers, liveedge_worker_up tells. There may have been more of them once.
+    away = sum(not node.has_left for node in cluster.absent) if cluster.has_own_cameras else 0
     yield gauge("cluster_absent_nodes", "Nodes that ended without leaving the cluster, and are away", (), single(away))
     yield counter(
         "cluster_uploads_adopted",
