@@ -9,9 +9,11 @@ Rules:
    these are shown, and none can be saved.
 4. At most :data:`WALLS_MAX` walls, of :data:`TILES_MAX` tiles each.
 5. A camera that is gone stays in its walls: it may come back. Who shows a wall leaves it out.
+6. A change that names the revision of the wall that it was made of (empty: none) replaces no other one.
 """
 
 import asyncio
+import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sized
@@ -66,6 +68,11 @@ class WallSettings(BaseModel):
         return self
 
 
+def revision_of(wall: WallSettings) -> str:
+    """What differs between two states of a wall: 16 hexadecimal digits of a hash."""
+    return hashlib.sha256(wall.model_dump_json().encode()).hexdigest()[:16]
+
+
 class WallStore:
     """See the module. Reads the walls when it is made: blocking. ``shared``: those of a cluster, and not of a file."""
 
@@ -97,9 +104,12 @@ class WallStore:
             async with self._lock:
                 self._walls = _parse(await self._shared.read())
 
-    async def put(self, wall_id: str, wall: WallSettings) -> bool:
-        """Save a wall; whether it is new. Raises ``ConflictError`` and ``UnavailableError``."""
+    async def put(self, wall_id: str, wall: WallSettings, revision: str | None = None) -> bool:
+        """Save a wall; whether it is new. Rule 6. Raises ``ConflictError`` and ``UnavailableError``."""
         async with self._lock:
+            if self._shared is not None and revision is not None:
+                self._walls = _parse(await self._shared.read())
+            _require_revision(self._walls.get(wall_id), revision)
             if self._shared is not None:
                 is_new = await self._shared.put(wall_id, wall.model_dump_json(), _require_room)
                 self._walls = {**self._walls, wall_id: wall}
@@ -145,6 +155,13 @@ class WallStore:
                 f"the wall was not saved, because DATA_DIR cannot be written ({error.strerror})", retry_after_s=30
             ) from None
         self._walls = walls
+
+
+def _require_revision(saved: WallSettings | None, revision: str | None) -> None:
+    if revision is not None and revision != ("" if saved is None else revision_of(saved)):
+        raise ConflictError(
+            "somebody else has saved this wall since it was opened; save it again to replace what they saved"
+        ).because("wall_changed")
 
 
 def _require_room(walls: Sized) -> None:

@@ -80,3 +80,30 @@ async def test_a_wall_is_made_changed_opened_by_url_toured_and_removed(
     await page.get_by_role("button", name="Remove the wall").click()
     await shows(page, "door", "gate", "yard")
     assert [each["name"] for each in gateway.json("/api/walls")["walls"]] == ["정문"]
+
+
+async def test_two_people_who_change_a_wall_learn_of_each_other(
+    gateways: Callable[..., GatewayProcess], page: Page, tmp_path: Path
+) -> None:
+    cameras(tmp_path, "door", "gate")
+    gateway = gateways()
+    tiles_of = [{"camera_id": "door", "rendition": "auto"}, {"camera_id": "gate", "rendition": "auto"}]
+    gateway.json("/api/walls/both", "PUT", {"name": "Both", "tiles": tiles_of})
+    await page.goto(f"{gateway.url}/?lang=en#/?wall=both")
+    await shows(page, "door", "gate")
+    await page.get_by_role("button", name="Change the wall").click()
+    dialog = page.get_by_role("dialog", name="Change the wall")
+    await dialog.get_by_label("Name").fill("Mine")
+    # A stream that is chosen is not shown before it is saved.
+    await dialog.get_by_label("Stream of door").select_option("sub")
+    gateway.json("/api/walls/both", "PUT", {"name": "Yours", "tiles": tiles_of[:1]})
+    await dialog.get_by_role("button", name="Save").click()
+    await dialog.get_by_text("somebody else has saved this wall").wait_for()
+    assert await dialog.get_by_label("Name").input_value() == "Mine", "nothing in the form is lost"
+    assert gateway.json("/api/walls")["walls"][0]["name"] == "Yours"
+    assert (
+        await page.eval_on_selector('[data-camera="door"] live-edge-player', "({ rendition }) => rendition") == "auto"
+    )
+    await dialog.get_by_role("button", name="Save").click()
+    await dialog.wait_for(state="detached")
+    assert [(each["name"], len(each["tiles"])) for each in gateway.json("/api/walls")["walls"]] == [("Mine", 2)]

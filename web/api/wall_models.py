@@ -9,6 +9,17 @@ class Wall(WallSettings):
     """A saved wall."""
 
     wall_id: str
+    revision: str = Field(description="another one after each change")
+
+
+class WallChange(WallSettings):
+    """A wall that is saved."""
+
+    revision: str | None = Field(
+        default=None,
+        description="that of the wall that was changed, or empty for a new one: 409 if another one is saved by now;"
+        " null: whatever is saved is replaced",
+    )
 
 
 class WallList(BaseModel):

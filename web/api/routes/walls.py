@@ -9,10 +9,10 @@ from gateway.errors import BadRequestError, UnavailableError
 from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.parameters import read_model
-from web.api.wall_models import Wall, WallList
+from web.api.wall_models import Wall, WallChange, WallList
 from web.auth.requests import may_view
 from web.gateway import GATEWAY
-from web.wall_store import WallSettings
+from web.wall_store import WallSettings, revision_of
 
 routes = web.RouteTableDef()
 
@@ -27,20 +27,21 @@ async def list_walls(request: web.Request) -> web.Response:
     for wall_id, wall in request.app[GATEWAY].walls.walls.items():
         tiles = [tile for tile in wall.tiles if may_view(request, tile.camera_id)]
         if tiles:
-            walls.append(Wall(wall_id=wall_id, name=wall.name, columns=wall.columns, tiles=tiles, tour_s=wall.tour_s))
+            walls.append(_answer(wall_id, wall).model_copy(update={"tiles": tiles}))
     return json_answer(WallList(walls=walls))
 
 
 @routes.put("/api/walls/{wall}")
-@describe("cameras", {200: Wall, 201: Wall}, body=WallSettings, errors=(400, 409, 503))
+@describe("cameras", {200: Wall, 201: Wall}, body=WallChange, errors=(400, 409, 503))
 async def save_wall(request: web.Request) -> web.Response:
     """Save a wall under an id of its own, or replace the one that has this id."""
     wall_id = request.match_info["wall"]
     if CAMERA_ID.fullmatch(wall_id) is None:
         raise BadRequestError("the id of a wall has letters A to Z, digits, - and _, like that of a camera")
-    wall = await read_model(request, WallSettings)
-    is_new = await request.app[GATEWAY].walls.put(wall_id, wall)
-    return json_answer(Wall(wall_id=wall_id, **wall.model_dump()), status=201 if is_new else 200)
+    change = await read_model(request, WallChange)
+    wall = WallSettings.model_validate(change.model_dump(exclude={"revision"}))
+    is_new = await request.app[GATEWAY].walls.put(wall_id, wall, change.revision)
+    return json_answer(_answer(wall_id, wall), status=201 if is_new else 200)
 
 
 @routes.delete("/api/walls/{wall}")
@@ -49,3 +50,7 @@ async def remove_wall(request: web.Request) -> web.Response:
     """Remove a wall. Its cameras stay."""
     await request.app[GATEWAY].walls.remove(request.match_info["wall"])
     return web.Response(status=204)
+
+
+def _answer(wall_id: str, wall: WallSettings) -> Wall:
+    return Wall(wall_id=wall_id, revision=revision_of(wall), **wall.model_dump())

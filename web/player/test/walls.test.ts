@@ -8,6 +8,7 @@ const wall = (wall_id: string, tour_s: number | null = null): Wall => ({
   columns: 0,
   tiles: [{ camera_id: "door", rendition: "auto" }],
   tour_s,
+  revision: "",
 });
 
 describe("the tour", () => {

@@ -1531,17 +1531,12 @@ class Wall(Model):
     tour_s: int | None = None
     """how many seconds a tour of the walls shows it; null: it is not in the tour"""
     wall_id: str
+    revision: str
+    """another one after each change"""
 
 
-class WallList(Model):
-    """The saved walls, in the order in which they were made."""
-
-    walls: list[Wall]
-    """with the cameras alone that the token may view; without those of none"""
-
-
-class WallSettings(TypedDict, total=False):
-    """A wall without its id: what is saved."""
+class WallChange(TypedDict, total=False):
+    """A wall that is saved."""
 
     name: Required[str]
     """what people call it, in any language"""
@@ -1551,6 +1546,15 @@ class WallSettings(TypedDict, total=False):
     """from left to right"""
     tour_s: int | None
     """how many seconds a tour of the walls shows it; null: it is not in the tour"""
+    revision: str | None
+    """that of the wall that was changed, or empty for a new one: 409 if another one is saved by now; null: whatever is saved is replaced"""
+
+
+class WallList(Model):
+    """The saved walls, in the order in which they were made."""
+
+    walls: list[Wall]
+    """with the cameras alone that the token may view; without those of none"""
 
 
 class WallTile(Model):

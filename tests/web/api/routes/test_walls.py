@@ -27,12 +27,34 @@ async def test_a_wall_is_saved_replaced_kept_over_a_restart_and_removed(tmp_path
         assert (await client.put("/api/walls/all", json=wall("door"), headers=ADMIN)).status == 201
     async with auth_gateway(tmp_path) as client:
         walls = (await (await client.get("/api/walls", headers=ADMIN)).json())["walls"]
+        assert [each.pop("revision") for each in walls] != []
         assert walls == [changed | {"wall_id": "gates"}, wall("door") | {"wall_id": "all"}]
         assert (await client.delete("/api/walls/gates", headers=ADMIN)).status == 204
         missing = await client.delete("/api/walls/gates", headers=ADMIN)
         assert (missing.status, (await missing.json())["error"]) == (404, "not_found")
         walls = (await (await client.get("/api/walls", headers=ADMIN)).json())["walls"]
         assert [each["wall_id"] for each in walls] == ["all"]
+
+
+async def test_a_change_replaces_no_wall_that_somebody_else_has_saved_meanwhile(tmp_path: Path) -> None:
+    async with auth_gateway(tmp_path) as client:
+
+        async def save(revision: str | None, **changes: Any) -> tuple[int, dict[str, Any]]:
+            body = wall("door", revision=revision, **changes)
+            async with client.put("/api/walls/gates", json=body, headers=ADMIN) as answer:
+                return answer.status, await answer.json()
+
+        status, first = await save("")
+        assert status == 201
+        for revision in ("", "0" * 16):
+            status, error = await save(revision, name="Mine")
+            assert (status, error["error"], error["reason"]) == (409, "conflict", "wall_changed")
+        status, second = await save(first["revision"], name="Yours")
+        assert (status, second["name"]) == (200, "Yours")
+        assert (await save(first["revision"], name="Mine"))[0] == 409
+        walls = (await (await client.get("/api/walls", headers=ADMIN)).json())["walls"]
+        assert walls == [second]
+        assert (await save(None, name="Whatever"))[0] == 200
 
 
 async def test_a_token_sees_the_cameras_alone_that_it_may_view(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ const ko: Record<ErrorCode | ErrorReason, string> = {
   expires_in_past: "만료 시각이 과거입니다. 이후 시각을 선택하세요.",
   auth_off: "인증이 꺼져 있어 누구나 모든 작업을 할 수 있습니다. 먼저 AUTH_TOKEN을 설정하세요.",
   // cameras
+  wall_changed: "열어 둔 동안 다른 사람이 이 월을 저장했습니다. 다시 저장하면 그 내용을 바꿉니다.",
   camera_exists: "“{camera_id}” 카메라가 이미 있습니다. 다른 ID를 선택하세요.",
   camera_unknown: "“{camera_id}” 카메라가 없습니다.",
   camera_configured: "liveedge.toml 또는 환경 변수에 있는 카메라이므로 그곳에서 제거하세요.",

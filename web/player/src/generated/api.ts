@@ -1326,16 +1326,12 @@ export interface Wall {
   /** how many seconds a tour of the walls shows it; null: it is not in the tour */
   tour_s: number | null;
   wall_id: string;
+  /** another one after each change */
+  revision: string;
 }
 
-/** The saved walls, in the order in which they were made. */
-export interface WallList {
-  /** with the cameras alone that the token may view; without those of none */
-  walls: Wall[];
-}
-
-/** A wall without its id: what is saved. */
-export interface WallSettings {
+/** A wall that is saved. */
+export interface WallChange {
   /** what people call it, in any language */
   name: string;
   /** 0: as many as make the tiles largest */
@@ -1344,6 +1340,14 @@ export interface WallSettings {
   tiles: WallTile[];
   /** how many seconds a tour of the walls shows it; null: it is not in the tour */
   tour_s?: number | null;
+  /** that of the wall that was changed, or empty for a new one: 409 if another one is saved by now; null: whatever is saved is replaced */
+  revision?: string | null;
+}
+
+/** The saved walls, in the order in which they were made. */
+export interface WallList {
+  /** with the cameras alone that the token may view; without those of none */
+  walls: Wall[];
 }
 
 /** A camera on a wall. */

@@ -112,6 +112,7 @@ export type ErrorReason =
   | "url_unreadable"
   | "url_unresolved"
   | "viewers_max"
+  | "wall_changed"
   | "zoom_out_first";
 
 /** `problem` among the `values` of `field_invalid`. */

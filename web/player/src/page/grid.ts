@@ -38,6 +38,7 @@ class Tile {
     if (camera.width) facts.push(`${camera.width}×${camera.height}`);
     if (camera.fps) facts.push(`${Math.round(camera.fps)} fps`);
     if (camera.bitrate_bps) facts.push(bitrate(camera.bitrate_bps));
+    this.element.toggleAttribute("data-down", camera.down_since !== null);
     setText(this.detail, facts.join(" · "));
     const recording = store.status?.archive.cameras[this.id]?.is_recording ?? false;
     this.recording.hidden = !recording;

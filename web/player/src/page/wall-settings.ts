@@ -1,7 +1,8 @@
 // The dialog that makes, changes and removes a saved wall.
 
+import { ApiError } from "../core/api.ts";
 import { moved, newWallId } from "../core/walls.ts";
-import type { Wall, WallSettings, WallTile } from "../generated/api.ts";
+import type { Wall, WallChange, WallList, WallTile } from "../generated/api.ts";
 import { icon } from "../icons.ts";
 import { isDialogOpen, openDialog, titledDialog } from "./dialog.ts";
 import { h, setText } from "./dom.ts";
@@ -23,6 +24,8 @@ export function showWallSettings(
 
 class Dialog {
   private tiles: WallTile[];
+  /** Of the wall that is changed: somebody else may save another one meanwhile. */
+  private revision: string;
   private readonly error = h("p", { class: "error", role: "alert" });
   private readonly name: HTMLInputElement;
   private readonly columns = h("input", { type: "number", min: 0, max: COLUMNS_MAX, required: true });
@@ -33,11 +36,14 @@ class Dialog {
 
   constructor(
     private readonly wall: Wall | null,
-    private readonly walls: readonly Wall[],
+    private walls: readonly Wall[],
     private readonly done: (id: string | null) => Promise<void>,
   ) {
+    this.revision = wall?.revision ?? "";
     const cameras = store.status?.cameras ?? [];
-    this.tiles = wall?.tiles ?? cameras.map(({ camera_id }) => ({ camera_id, rendition: "auto" }));
+    // Copies: what is shown stays as it is until it is saved.
+    this.tiles =
+      wall?.tiles.map((tile) => ({ ...tile })) ?? cameras.map(({ camera_id }) => ({ camera_id, rendition: "auto" }));
     this.name = h("input", { value: wall?.name ?? "", maxlength: 100, required: true });
     this.columns.value = String(wall?.columns ?? 0);
     this.tour.value = String(wall?.tour_s ?? "");
@@ -146,13 +152,25 @@ class Dialog {
   private async save(): Promise<void> {
     const taken = this.walls.map(({ wall_id }) => wall_id);
     const id = this.wall?.wall_id ?? newWallId(this.name.value, taken);
-    const settings: WallSettings = {
+    const settings: WallChange = {
+      revision: this.revision,
       name: this.name.value,
       columns: Number(this.columns.value),
       tiles: this.tiles,
       tour_s: this.tour.value ? Number(this.tour.value) : null,
     };
     await this.send(() => store.api.send("PUT", `/api/walls/${id}`, settings), id);
+  }
+
+  /** Somebody else has saved a wall: the next attempt replaces theirs, or has another id. */
+  private async reload(): Promise<void> {
+    try {
+      this.walls = (await store.api.json<WallList>("/api/walls")).walls;
+      const { wall } = this;
+      if (wall) this.revision = this.walls.find(({ wall_id }) => wall_id === wall.wall_id)?.revision ?? "";
+    } catch {
+      // The next attempt says what is wrong.
+    }
   }
 
   private async remove({ wall_id, name }: Wall): Promise<void> {
@@ -167,6 +185,7 @@ class Dialog {
       await request();
     } catch (error) {
       setText(this.error, messageOf(error));
+      if (error instanceof ApiError && error.status === 409) await this.reload();
       return;
     } finally {
       this.box.inert = false;
