@@ -29,6 +29,9 @@ class DocumentKind(StrEnum):
 class ClusterDocuments:
     """See the module. A document is JSON. Lives on the event loop. Raises ``UnavailableError``."""
 
+    error: str | None = None
+    """Why they cannot be used: of a database, each change says that itself."""
+
     def __init__(self, shared_: ClusterShared, kind: DocumentKind) -> None:
         self._shared = shared_
         self._kind = kind.value

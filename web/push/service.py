@@ -8,7 +8,7 @@ Rules:
    notify all others.
 4. A subscription ends when its push service says so, when its token ends (:mod:`web.push.access`), or when somebody
    removes it.
-5. In a cluster, subscriptions and key are those of all nodes (:mod:`web.push.shared`).
+5. Subscriptions and key are those of all workers, and of all nodes of a cluster (:mod:`web.push.shared`).
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import logging
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 
 from aiohttp import web
 
@@ -34,8 +35,9 @@ from web.push.client import PushClient, check_endpoint
 from web.push.delivery import QUEUE_MAX, REASONS, PushDelivery
 from web.push.encryption import ReceiverKeys
 from web.push.notification import notification, trial, wants
-from web.push.shared import SharedPush
-from web.push.store import PushStore, Subscription
+from web.push.shared import SharedPush, is_told_here
+from web.push.store import Documents, PushStore, Subscription, id_of
+from web.push.subscriptions_file import SubscriptionsFile
 from web.push.vapid import FILE_NAME, VapidKey
 from web.settings import Settings
 from web.webhooks.outbox import Outbox
@@ -59,13 +61,18 @@ class Push:
     def __init__(self, gateway: Gateway, authenticator: Authenticator, shared: SharedAccess | None = None) -> None:
         self._shared = shared
         self._cluster = SharedPush.of(gateway.cluster)
-        if shared is not None and self._cluster is not None:
+        if shared is not None:
             shared.on_changed.append(self.refresh)
         self._gateway = gateway
         self._authenticator = authenticator
         self._settings = gateway.settings
-        subscriptions = self._cluster.subscriptions if self._cluster is not None else None
-        self.store = PushStore(gateway.settings.data_dir, subscriptions)
+        self._data_dir = gateway.settings.data_dir if gateway.worker is None else Path(gateway.worker.data_dir)
+        documents: Documents
+        if self._cluster is not None:
+            documents = self._cluster.subscriptions
+        else:
+            documents = SubscriptionsFile(self._data_dir, id_of, shared.announce if shared is not None else None)
+        self.store = PushStore(documents)
         self.deliveries: dict[str, PushDelivery] = {}
         """By the id of the subscription."""
         self.ended = Counter[str]()
@@ -286,7 +293,8 @@ class Push:
         return message.type == "camera.down" or was_down
 
     def _emit(self, message_id: str, message: Message) -> None:
-        if self._cluster is not None and not self._cluster.is_told_here(message):
+        cluster = self._gateway.cluster
+        if cluster is not None and not is_told_here(message, cluster, are_workers=self._gateway.worker is not None):
             return
         if not self._is_news(message):
             return
@@ -309,11 +317,11 @@ class Push:
                 self._vapid = await self._cluster.key()
             if self._vapid is None:
                 try:
-                    self._vapid = await asyncio.to_thread(VapidKey.kept, self._settings.data_dir)
+                    self._vapid = await asyncio.to_thread(VapidKey.kept, self._data_dir)
                     self._key_error = None
                 except (OSError, ValueError) as error:
                     why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-                    path = self._settings.data_dir / FILE_NAME
+                    path = self._data_dir / FILE_NAME
                     self._key_error = f"{path} cannot be used ({why}): repair it, or move it away and subscribe again"
                     raise UnavailableError(f"there are no notifications: {self._key_error}", 60) from None
             return self._vapid

@@ -1,33 +1,28 @@
-"""PushStore: the browsers that are notified, in ``DATA_DIR/push.json`` or the database of a cluster.
+"""PushStore: the browsers that are notified, as this process has read them.
+
+They are kept in a file of the machine (:mod:`web.push.subscriptions_file`) or in the database of a cluster
+(:mod:`web.cluster.documents`).
 
 Rules:
 
-1. The file is replaced atomically, with mode 0600, and is on the disk before a change is confirmed: who knows the
-   endpoint and the keys of a subscription could send messages to the browser.
-2. A file that cannot be read is reported, and left as it is. Until it is repaired or moved away nobody can subscribe.
-3. In a cluster all nodes have the same subscriptions, as far as each has read them.
-4. At most :data:`SUBSCRIPTIONS_MAX` subscriptions, :data:`PER_OWNER_MAX` of one owner.
+1. All workers of a machine, and all nodes of a cluster, have the same ones, as far as each has read them.
+2. At most :data:`SUBSCRIPTIONS_MAX` subscriptions, :data:`PER_OWNER_MAX` of one owner.
 """
 
 import asyncio
 import hashlib
-import json
 import logging
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.errors import ConflictError, UnavailableError
+from gateway.errors import ConflictError
+from hls.cluster.shared import Check
 from web.api.push_models import NewPushSubscription
-from web.cluster.documents import ClusterDocuments
-from web.private_files import write_private
 from web.push.encryption import encode_base64url
 
 log = logging.getLogger(__name__)
-
-FILE_NAME = "push.json"
-VERSION = 1
 
 SUBSCRIPTIONS_MAX = 200
 PER_OWNER_MAX = 50
@@ -68,25 +63,33 @@ def subscription_id(endpoint: str) -> str:
     return encode_base64url(hashlib.sha256(endpoint.encode()).digest()[:16])
 
 
-class PushStore:
-    """See the module. Reads them when it is made: blocking. ``shared``: those of a cluster, and not of a file."""
+class Documents(Protocol):
+    """Where subscriptions are: JSON by their ids. Raises ``UnavailableError``."""
 
-    def __init__(self, data_dir: Path, shared: ClusterDocuments | None = None) -> None:
-        self._shared = shared
-        self.path = data_dir / FILE_NAME
-        self.error: str | None = None
-        """Why the file cannot be used; rule 2."""
+    error: str | None
+    """Why they cannot be used."""
+
+    def now(self) -> dict[str, str]: ...
+
+    async def read(self) -> dict[str, str]: ...
+
+    async def put(self, document_id: str, body: str, check: Check) -> bool: ...
+
+    async def remove(self, ids: Collection[str]) -> bool: ...
+
+
+class PushStore:
+    """See the module. Reads them when it is made: blocking."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
         self._lock = asyncio.Lock()
-        self._all: dict[str, Subscription] = {}
-        if shared is not None:
-            self._all = _parse(shared.now())
-            return
-        try:
-            self._all = _read(self.path)
-        except OSError as error:
-            self._refuse(f"cannot be read ({error.strerror}): give it to the user that runs liveedge")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            self._refuse("is damaged or was not written by liveedge: restore a copy, or move it away")
+        self._all = _parse(documents.now())
+
+    @property
+    def error(self) -> str | None:
+        """Why nobody can subscribe."""
+        return self._documents.error
 
     @property
     def subscriptions(self) -> Mapping[str, Subscription]:
@@ -94,59 +97,38 @@ class PushStore:
         return self._all
 
     async def refresh(self) -> frozenset[str]:
-        """Read what other nodes have changed; the ids of what is new, changed or gone. Raises ``UnavailableError``."""
-        if self._shared is None:
-            return frozenset()
+        """Read what other processes have changed; the ids of what is new, changed or gone.
+
+        Raises ``UnavailableError``.
+        """
         async with self._lock:
-            before, self._all = self._all, _parse(await self._shared.read())
+            found = await self._documents.read()
+            if self.error is not None:
+                return frozenset()
+            before, self._all = self._all, _parse(found)
         return frozenset(key for key in before.keys() | self._all.keys() if before.get(key) != self._all.get(key))
 
     async def put(self, subscription: Subscription) -> bool:
         """Add one, or replace it; whether it is new. Raises ``ConflictError`` and ``UnavailableError``."""
+        owner = subscription.holder.owner
         async with self._lock:
-            owner = subscription.holder.owner
-            if self._shared is not None:
-                body = subscription.model_dump_json()
-                is_new = await self._shared.put(
-                    subscription.id, body, lambda bodies: _require_room(_parse(bodies), owner)
-                )
-                self._all = {**self._all, subscription.id: subscription}
-                return is_new
-            is_new = subscription.id not in self._all
-            if is_new:
-                _require_room(self._all, owner)
-            await self._save({**self._all, subscription.id: subscription})
+            is_new = await self._documents.put(
+                subscription.id, subscription.model_dump_json(), lambda bodies: _require_room(_parse(bodies), owner)
+            )
+            self._all = {**self._all, subscription.id: subscription}
             return is_new
 
     async def remove(self, *ids: str) -> None:
         """Remove some, if they are there. Raises ``UnavailableError``."""
         async with self._lock:
-            if not any(each in self._all for each in ids):
-                return
-            others = {key: value for key, value in self._all.items() if key not in ids}
-            if self._shared is not None:
-                await self._shared.remove(ids)
-                self._all = others
-            else:
-                await self._save(others)
+            if any(each in self._all for each in ids):
+                await self._documents.remove(ids)
+                self._all = {key: value for key, value in self._all.items() if key not in ids}
 
-    def _refuse(self, why: str) -> None:
-        self.error = f"{self.path} {why}, and restart the gateway"
-        log.error("notifications: %s", self.error)
 
-    async def _save(self, subscriptions: dict[str, Subscription]) -> None:
-        if self.error is not None:
-            raise UnavailableError(f"subscriptions cannot be saved: {self.error}", retry_after_s=60)
-        tables = [each.model_dump() for each in subscriptions.values()]
-        data = json.dumps({"version": VERSION, "subscriptions": tables}, indent=1, ensure_ascii=False).encode()
-        try:
-            await asyncio.to_thread(write_private, self.path, data)
-        except OSError as error:
-            raise UnavailableError(
-                f"the subscription was not saved, because DATA_DIR cannot be written ({error.strerror})",
-                retry_after_s=30,
-            ).because("data_dir_unwritable") from None
-        self._all = subscriptions
+def id_of(body: str) -> str:
+    """The id of a subscription as JSON. Raises ``ValueError``."""
+    return Subscription.model_validate_json(body).id
 
 
 def _require_room(subscriptions: Mapping[str, Subscription], owner: str) -> None:
@@ -167,20 +149,5 @@ def _parse(documents: Mapping[str, str]) -> dict[str, Subscription]:
         try:
             found[key] = Subscription.model_validate_json(body)
         except ValidationError:
-            log.warning("a subscription of the cluster is of another version of liveedge, and is left out here")
+            log.warning("a subscription is of another version of liveedge, and is left out")
     return found
-
-
-def _read(path: Path) -> dict[str, Subscription]:
-    """Raises ``OSError``, and others for what is no such file."""
-    try:
-        kept = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    if kept["version"] != VERSION:
-        raise ValueError("unknown version")
-    try:
-        found = [Subscription.model_validate(table) for table in kept["subscriptions"]]
-    except ValidationError as error:
-        raise ValueError(str(error)) from None
-    return {each.id: each for each in found}

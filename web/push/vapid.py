@@ -12,7 +12,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from web.private_files import read_private, write_private
+from web.private_files import locked, read_private, write_private
 from web.push.encryption import CURVE, encode_base64url, public_bytes
 
 FILE_NAME = "push.key"
@@ -45,12 +45,11 @@ class VapidKey:
         Raises ``OSError``, and ``ValueError`` for a file that cannot be used.
         """
         path = data_dir / FILE_NAME
-        try:
-            data = read_private(path, FILE_MAX_BYTES)
-        except FileNotFoundError:
-            data = new_key()
-            write_private(path, data)
-        return cls.read(data)
+        if not path.exists():
+            with locked(path):  # of several workers, one makes it
+                if not path.exists():
+                    write_private(path, new_key())
+        return cls.read(read_private(path, FILE_MAX_BYTES))
 
     @classmethod
     def read(cls, data: bytes) -> "VapidKey":
