@@ -20,7 +20,9 @@ from hls.evidence.verify import verify_export
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.gateway_process import GatewayProcess
 from tests.support.oidc import OidcServer, through_the_forms
+from tests.support.push_service import push_service
 from tests.support.whep_clients import aiortc_peer
+from web.push.store import subscription_id
 
 pytestmark = pytest.mark.integration
 
@@ -248,6 +250,47 @@ async def test_who_signed_in_at_one_worker_is_signed_in_at_all(gateway: GatewayP
             async with asyncio.timeout(60):
                 with pytest.raises(aiohttp.ClientError):
                     await mjpeg.read()
+
+
+async def test_a_browser_is_notified_of_the_cameras_of_all_workers_once(gateway: GatewayProcess) -> None:
+    path = gateway.folder / "liveedge.toml"
+    before = path.read_text()
+    first, second = addresses(gateway)
+    url = "/api/push/subscriptions"
+    admin = headers_of(gateway, TOKEN)
+    async with push_service() as service, aiohttp.ClientSession() as http:
+        path.write_text(f'push_services = ["{service.url}"]\n{before}')
+        try:
+            browser = service.subscribe("desk")
+            wanted = {"name": "desk", "kinds": ["event.created"], "endpoint": browser.endpoint, "keys": browser.keys}
+
+            async def is_taken() -> bool:
+                async with http.post(f"{first}{url}", headers=admin, json=wanted) as answer:
+                    return answer.status == 201
+
+            async def is_known() -> bool:
+                async with http.get(f"{second}{url}", headers=admin) as answer:
+                    return [each["name"] for each in (await answer.json())["subscriptions"]] == ["desk"]
+
+            await eventually(is_taken, "the settings are read again")
+            await eventually(is_known, "the other worker knows it")
+            for camera in CAMERAS:
+                event = {"camera_id": camera, "label": "person"}
+                await asyncio.to_thread(gateway.json, "/api/events", "POST", event)
+            await eventually(lambda: len(service.of("desk")) >= len(CAMERAS), "it hears of all cameras")
+            assert sorted(each.data["title"] for each in service.of("desk")) == sorted(CAMERAS)
+            assert len({each.key for each in service.received}) == 1
+            subscription = subscription_id(browser.endpoint)
+            async with http.delete(f"{second}{url}/{subscription}", headers=admin) as answer:
+                assert answer.status == 204
+
+            async def is_gone() -> bool:
+                async with http.get(f"{first}{url}", headers=admin) as answer:
+                    return (await answer.json())["subscriptions"] == []
+
+            await eventually(is_gone, "it ends at both")
+        finally:
+            path.write_text(before)
 
 
 async def test_the_cameras_of_a_worker_that_is_killed_go_on_and_it_comes_back(gateway: GatewayProcess) -> None:
