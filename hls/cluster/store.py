@@ -14,7 +14,7 @@ Rules:
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -347,6 +347,21 @@ class PostgresStore:
     def write_row(self, connection: Connection, file: RecordedFile, epoch: int) -> bool:
         """:meth:`record`, as a part of a transaction."""
         return bool(connection.scalar(self.sql(_RECORD), asdict(file) | {"epoch": epoch}))
+
+    def recorded_spans(self, camera_id: str, spans: Sequence[tuple[int, int]], nodes: Collection[str]) -> list[bool]:
+        """For each span [start, end), whether a file of one of the nodes overlaps it."""
+        table = schema.recording.c
+        found = []
+        with self.transaction() as connection:
+            for start_90k, end_90k in spans:
+                query = select(table.name).where(
+                    table.camera_id == camera_id,
+                    table.node_name.in_(sorted(nodes)),
+                    table.end_90k > start_90k,
+                    table.start_90k < end_90k,
+                )
+                found.append(connection.scalar(query.limit(1)) is not None)
+        return found
 
     def find(
         self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int, rendition: str | None = None

@@ -48,6 +48,21 @@ def midnight_90k(day: date, zone: tzinfo) -> int:
     return round(datetime.combine(day, time(), zone).timestamp()) * CLOCK_RATE
 
 
+def days_of(first: date, last: date, zone: tzinfo) -> tuple[list[date], list[tuple[int, int]]]:
+    """The days from ``first`` to ``last``, both included, and the span [start, end) of each in 90 kHz.
+
+    Raises :class:`~gateway.errors.BadRequestError` for too many days.
+    """
+    count = (last - first).days + 1
+    if not 1 <= count <= DAYS_MAX:
+        raise BadRequestError(f"last is 0 to {DAYS_MAX - 1} days after first: ask for fewer days")
+    try:
+        days = [first + timedelta(days=number) for number in range(count + 1)]
+        return days[:count], list(pairwise(midnight_90k(day, zone) for day in days))
+    except (OverflowError, ValueError, OSError):
+        raise BadRequestError("first or last is a day that no clock has: give days since 1970") from None
+
+
 class RecordedDays:
     """See the module. Lives on the event loop."""
 
@@ -59,14 +74,8 @@ class RecordedDays:
 
         Raises :class:`~gateway.errors.BadRequestError` for too many days.
         """
-        count = (last - first).days + 1
-        if not 1 <= count <= DAYS_MAX:
-            raise BadRequestError(f"last is 0 to {DAYS_MAX - 1} days after first: ask for fewer days")
-        try:
-            days = [first + timedelta(days=number) for number in range(count + 1)]
-            spans = list(pairwise(midnight_90k(day, zone) for day in days))
-        except (OverflowError, ValueError, OSError):
-            raise BadRequestError("first or last is a day that no clock has: give days since 1970") from None
+        days, spans = days_of(first, last, zone)
+        count = len(days)
         recorded = [False] * count
         for name in RenditionName:
             stream = RecordedStream(camera_id, name)
@@ -77,4 +86,4 @@ class RecordedDays:
             for segment, _ in self._archive.unindexed(camera_id, name):
                 for number, span in enumerate(spans):
                     recorded[number] = recorded[number] or segment.overlaps(*span)
-        return [day for day, is_recorded in zip(days, recorded, strict=False) if is_recorded]
+        return [day for day, is_recorded in zip(days, recorded, strict=True) if is_recorded]

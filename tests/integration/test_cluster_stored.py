@@ -53,6 +53,9 @@ def test_what_a_node_has_uploaded_is_played_at_another_one_while_it_is_away(own_
 
         eventually_sync(lambda: listed().keys() >= set(names), "the segments of the node are listed", limit_s=60)
         segment = listed()[names[0]]
+        day = segment["start"][:10]
+        assert here.json(f"{path}/days?first=2020-01-01&last=2020-12-31")["days"] == []
+        assert day in here.json(f"{path}/days?first={day}&last={day}")["days"]
         status, _, content = here.fetch(segment["url"])
         assert (status, len(content)) == (200, segment["size"])
         (tmp_path / "file.mp4").write_bytes(content)

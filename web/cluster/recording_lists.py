@@ -13,6 +13,7 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -181,9 +182,17 @@ class AllRecordings:
         """Raise :class:`~gateway.errors.NotFoundError` unless the camera is configured or has recordings here."""
         await self.own.require_camera(camera_id)
 
-    async def days_elsewhere(self, target: str) -> set[str]:
-        """The days that other nodes have recorded. ``target`` is the path and query of the request for them."""
+    async def days_elsewhere(
+        self, camera_id: str, target: str, days_of: tuple[Sequence[date], Sequence[tuple[int, int]]]
+    ) -> set[str]:
+        """The days that other nodes have recorded, those that are away too where there is an object storage.
+
+        ``target`` is the path and query of the request for them, and ``days_of`` has the days with their spans.
+        """
         days: set[str] = set()
+        if self._stored is not None:
+            stored = await self._stored.recorded_spans(camera_id, days_of[1])
+            days.update(day.isoformat() for day, is_recorded in zip(days_of[0], stored, strict=True) if is_recorded)
         for answer in await asyncio.gather(*(self._ask(node, target) for node in self._others())):
             if isinstance(answer, dict):
                 days.update(str(day) for day in answer.get("days") or ())

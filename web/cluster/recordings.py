@@ -17,7 +17,7 @@ Rules:
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gateway.camera_settings import RenditionName
@@ -87,6 +87,12 @@ class SharedIndex:
         """What all nodes recorded in [start, end), oldest first. Raises :class:`~gateway.errors.StorageError`."""
         name = rendition.value if rendition is not None else None
         return await self._cluster.call(self._cluster.store.find, camera_id, start_90k, end_90k, limit, name)
+
+    async def recorded_spans(
+        self, camera_id: str, spans: Sequence[tuple[int, int]], nodes: Collection[str]
+    ) -> Sequence[bool]:
+        """For each span [start, end), whether one of the nodes recorded in it. Raises ``StorageError``."""
+        return await self._cluster.call(self._cluster.store.recorded_spans, camera_id, spans, nodes)
 
     # --- what the index of this node writes
 

@@ -175,6 +175,16 @@ class StoredRecordings:
                     found.append(node)
         return found
 
+    async def recorded_spans(self, camera_id: str, spans: Sequence[tuple[int, int]]) -> Sequence[bool]:
+        """For each span, whether nodes that are away recorded in it. Of the last files, not all may be uploaded."""
+        away = [name for name in self._seen | {each.name for each in self._cluster.absent} if self.is_away(name)]
+        if not away:
+            return [False] * len(spans)
+        try:
+            return await self._index.recorded_spans(camera_id, spans, away)
+        except LiveedgeError:
+            return [False] * len(spans)
+
     # --- the nodes
 
     async def _node(self, name: str) -> StoredNode:

@@ -162,6 +162,20 @@ def test_a_node_has_nothing_to_hand_over_of_a_camera_that_was_removed(store: Ste
     assert store.owned_by("a") == 1
 
 
+def test_spans_with_files_of_some_nodes(store: SteppedStore) -> None:
+    store.tick(0.0)
+    for name, start_90k in (("a", 100), ("b", 300)):
+        store.write([(RecordedFile("door", "main", name, f"of_{name}", start_90k, start_90k + 50, 1), 0)], name, [])
+    spans = [(0, 100), (149, 200), (150, 300), (300, 301)]
+    for nodes, expected in (
+        ({"a"}, [False, True, False, False]),
+        ({"a", "b"}, [False, True, False, True]),
+        ({"c"}, [False] * 4),
+    ):
+        assert store.recorded_spans("door", spans, nodes) == expected
+    assert store.recorded_spans("gate", spans, {"a", "b"}) == [False] * 4
+
+
 def test_a_store_that_is_no_postgresql_is_refused() -> None:
     with pytest.raises(SettingsError, match="PostgreSQL"):
         PostgresStore("sqlite:///index.db").open()

@@ -6,7 +6,7 @@ from gateway.camera_settings import RenditionName
 from gateway.clock import to_rfc3339
 from gateway.errors import BadRequestError, ConflictError
 from gateway.times import TIME_HELP, parse_time
-from hls.playback.days import DAYS_MAX, parse_day, parse_zone
+from hls.playback.days import DAYS_MAX, days_of, parse_day, parse_zone
 from hls.playback.segment_finder import PAGE_MAX
 from web.api import models
 from web.api.answer import json_answer
@@ -101,7 +101,7 @@ async def recorded_days(request: web.Request) -> web.Response:
     days = {day.isoformat() for day in own}
     recordings = recordings_of(request)
     if isinstance(recordings, AllRecordings):
-        days |= await recordings.days_elsewhere(request.rel_url.raw_path_qs)
+        days |= await recordings.days_elsewhere(camera_id, request.rel_url.raw_path_qs, days_of(first, last, zone))
     if not days:
         await require_recorded_camera(request, camera_id)
     answer = models.RecordedDays(days=sorted(days))
