@@ -41,6 +41,12 @@ async def test_a_link_and_the_calendar_lead_to_a_moment(
     await page.goto(f"{gateway.url}/#/camera/door?t={start_s + 2 * HOUR_S + 300}")
     await plays_from(page, start_s + 2 * HOUR_S + 300)
 
+    for wrong, said in (("yesterday", "no moment that can be read"), ("4102444800", "has not come yet")):
+        await page.goto(f"{gateway.url}/#/camera/door?t={wrong}")
+        await page.get_by_text(said).wait_for(timeout=TIMEOUT_MS)
+    await page.goto(f"{gateway.url}/#/camera/door?t={start_s + 2 * HOUR_S + 300}")
+    await plays_from(page, start_s + 2 * HOUR_S + 300)
+
     await page.keyboard.press("g")
     dialog = page.get_by_role("dialog", name="Go to a date and time")
     seoul_s = start_s + 1800 + 9 * HOUR_S

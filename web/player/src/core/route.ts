@@ -9,7 +9,7 @@ export interface GridRoute {
   wall: string | null;
 }
 
-/** `time`: the moment that a link names, ms since the Unix epoch; null for live. */
+/** `time`: the moment that a link names, ms since the Unix epoch; null for live, NaN if it cannot be read. */
 export type PageRoute =
   | GridRoute
   | { view: "camera"; camera: string; time: number | null }
@@ -29,7 +29,7 @@ const CAMERA_ID = /^[A-Za-z0-9][A-Za-z0-9_-]*$/;
 export function parseRoute(fragment: string): PageRoute {
   const [path = "", query = ""] = fragment.split("?", 2);
   const parameters = new URLSearchParams(query);
-  const time = parseMoment(parameters.get("t"));
+  const time = parameters.has("t") ? (parseMoment(parameters.get("t")) ?? Number.NaN) : null;
   const camera = /^#\/camera\/([^/]+)$/.exec(path)?.[1];
   if (camera !== undefined && CAMERA_ID.test(camera)) return { view: "camera", camera, time };
   if (path === "#/playback") {

@@ -108,7 +108,8 @@ export class CameraView {
     const failed = (error: unknown) => this.fail(error);
     this.data = new TimelineData(id, { timeline, legend, pictures, recordings, eventList, failed });
     this.updatePlayhead();
-    if (time !== null) {
+    if (Number.isNaN(time)) setText(this.message, t("wrongLink"));
+    else if (time !== null) {
       this.data.choosesView = false;
       this.seekAndShow(time);
     }
@@ -191,7 +192,8 @@ export class CameraView {
   /** Play from a time, which may be outside of the view. */
   private seekAndShow(time: number): void {
     this.seek(time);
-    this.timeline.setView(reveal(this.timeline.view, time));
+    if (time > store.now) setText(this.message, t("notYet"));
+    this.timeline.setView(reveal(this.timeline.view, Math.min(time, store.now)));
   }
 
   /** Play from the start of an event. */

@@ -98,7 +98,8 @@ export class PlaybackView {
     observer.observe(this.tileBox);
     addEventListener("resize", () => this.updateLayout(), { signal });
     signal.addEventListener("abort", () => observer.disconnect());
-    if (time !== null) {
+    if (Number.isNaN(time)) setText(this.message, t("wrongLink"));
+    else if (time !== null) {
       this.isFirstView = false;
       this.seekAndShow(time);
     }
@@ -198,7 +199,8 @@ export class PlaybackView {
   /** Show a time, which may be outside of the view. */
   private seekAndShow(time: number): void {
     this.seek(time);
-    this.timeline.setView(reveal(this.timeline.view, time));
+    if (time > store.now) setText(this.message, t("notYet"));
+    this.timeline.setView(reveal(this.timeline.view, Math.min(time, store.now)));
   }
 
   private goLive(): void {
