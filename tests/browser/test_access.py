@@ -96,7 +96,7 @@ async def test_page_and_transports_work_under_the_content_security_policy(
     assert not [text for text in logged if "Content Security Policy" in text]
     # The policy is applied: an inline script does not run.
     await page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.pwned = true\">')")
-    await page.wait_for_function("violations.length > 0")
+    await page.wait_for_function("() => violations.length > 0")
     assert await page.evaluate("window.pwned") is None
 
 

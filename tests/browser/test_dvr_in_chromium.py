@@ -81,7 +81,7 @@ async def test_recording_plays_over_boundaries_and_gaps_to_its_end(tmp_path: Pat
     ):
         page = await browser.new_page()
         await page.goto(f"{address}/player?src={quote(f'/hls/door/dvr.m3u8?{SPAN}', safe='')}")
-        await page.wait_for_function("document.querySelector('video').currentTime > 1.2")
+        await page.wait_for_function("() => document.querySelector('video').currentTime > 1.2")
         state = await page.evaluate(
             "(() => { const v = document.querySelector('video');"
             " return [v.duration, v.seekable.end(0), v.videoWidth]; })()"
@@ -97,7 +97,7 @@ async def test_recording_plays_over_boundaries_and_gaps_to_its_end(tmp_path: Pat
         date = await page.evaluate("hls.playingDate.toISOString()")
         assert date.startswith("2026-11-22T18:51:0"), "the wall clock skips the gap"
         await page.evaluate("document.querySelector('video').currentTime = 17")
-        await page.wait_for_function("document.querySelector('video').ended")
+        await page.wait_for_function("() => document.querySelector('video').ended")
         assert [fault for fault in await page.evaluate("faults") if fault["fatal"]] == []
 
 

@@ -403,7 +403,7 @@ async def test_previews_are_right_at_any_zoom_and_loaded_once(
     page.on("request", lambda request: asked.append(request.url) if "/mjpeg/door?at=" in request.url else None)
     await page.goto(f"{gateway.url}/?lang=en#/camera/door?t={start_s + 1800}")
     await page.locator(".recordings li").first.wait_for(timeout=TIMEOUT_MS)
-    await page.wait_for_function("document.querySelector('live-edge-player').captureTime < Date.now() - 3600000")
+    await page.wait_for_function("() => document.querySelector('live-edge-player').captureTime < Date.now() - 3600000")
     slider, preview = page.get_by_role("slider"), page.locator(".preview")
     await slider.focus()
     await page.keyboard.press(" ")  # it stands still, and so does what the timeline shows

@@ -235,7 +235,7 @@ async def test_hls_js_plays_at_the_live_edge_with_sound_of_any_codec_or_none() -
             # A busy machine may make it stall and look for a way on; what it cannot get over is the stream's fault.
             assert await page.evaluate("faults.filter((fault) => fault.fatal)") == []
             if name != "mute":
-                await page.wait_for_function("document.querySelector('video').webkitAudioDecodedByteCount > 0")
+                await page.wait_for_function("() => document.querySelector('video').webkitAudioDecodedByteCount > 0")
             await page.close()
 
 
