@@ -15,6 +15,9 @@ from tests.support.cluster_store import MemoryStore
 
 TICK_S = 0.25
 
+MADE_S = 10.0
+"""After it, no answer of a store is under way that knew a camera otherwise."""
+
 
 @dataclass
 class Link:
@@ -108,6 +111,7 @@ class World:
             self.store.now_s += TICK_S
             for node in self.nodes:
                 self._deliver(node)
+            self.nodes = [each for each in self.nodes if not each.is_dead or each.to_store]
             for node in self.nodes:
                 if node.is_running:
                     self._run_node(node)
@@ -152,6 +156,7 @@ class World:
                     node.captured[action.camera_id] = action.epoch
                     self.holders[action.camera_id, action.epoch].add(node.node.id)
                 case Yield():
+                    self._check_yield(node, action.camera_id)
                     del node.captured[action.camera_id]
                 case _ if self._passes(node.link):
                     node.to_store.append((self.now_s + node.link.delay_s, action))
@@ -183,6 +188,12 @@ class World:
                 assert epoch <= self.epochs[camera_id], f"{node.node.id} has an epoch of {camera_id} that nobody gave"
         for camera_id in self.store.cameras:
             self._check_owned(camera_id)
+
+    def _check_yield(self, node: SimulatedNode, camera_id: str) -> None:
+        """No owner stops a capture that nobody else has begun. A camera may have been removed and set again."""
+        is_owner = self.store.owners.get(camera_id, NOBODY).node_id == node.node.id
+        if is_owner and node.captured[camera_id] is not None and self.now_s - self.made_s.get(camera_id, 0.0) > MADE_S:
+            assert camera_id not in self.store.cameras, f"{node.node.id} yields {camera_id}, which it owns"
 
     def _check_index(self, camera_id: str) -> None:
         for key, row in self.store.rows.items():
