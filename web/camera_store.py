@@ -173,7 +173,9 @@ class CameraStore:
         except SettingsError as error:
             refusal = BadRequestError(str(error))
             if isinstance(error, InvalidSettingsError):
-                refusal.because("setting_invalid", field=", ".join(fault.setting for fault in error.faults))
+                # The id of a camera is a key of the setting ``cameras``.
+                names = {"camera_id" if fault.setting == "cameras" else fault.setting for fault in error.faults}
+                refusal.because("setting_invalid", field=", ".join(sorted(names)))
             raise refusal from None
 
     def _merged(self, camera_id: str, changes: Mapping[str, Any]) -> CameraSettings:

@@ -3,13 +3,13 @@
 One page shows all views: it is loaded once for each language.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.async_api import Browser, Page, Route, ViewportSize
+from playwright.async_api import Browser, Page, Route, ViewportSize, expect
 
 from tests.support.accessibility import violations
 from tests.support.eventually import eventually
@@ -166,7 +166,7 @@ async def answer(route: Route) -> None:
 
 @pytest.fixture
 def nine_cameras(gateways: Callable[..., GatewayProcess], tmp_path: Path) -> tuple[GatewayProcess, int]:
-    """One live camera with recordings, an event and exports, and eight that are down. And the start, Unix s."""
+    """One live camera with recordings, an event and an export, and eight that are down. And the start, Unix s."""
     start_s = two_hours_of(tmp_path)
     with (tmp_path / "liveedge.toml").open("a") as settings:
         for name in DOWN:
@@ -174,9 +174,7 @@ def nine_cameras(gateways: Callable[..., GatewayProcess], tmp_path: Path) -> tup
     gateway = gateways(AUTH_TOKEN=TOKEN)
     gateway.headers = {"Authorization": f"Bearer {TOKEN}"}
     gateway.json("/api/events", "POST", {"camera_id": "door", "label": "ring", "start": start_s + 60})
-    for seconds in (4, -4000):
-        span = {"start": str(start_s + min(0, seconds)), "end": str(start_s + min(0, seconds) + 4)}
-        gateway.json("/api/exports", "POST", {"cameras": ["door"], **span})
+    gateway.json("/api/exports", "POST", {"cameras": ["door"], "start": str(start_s), "end": str(start_s + 4)})
     gateway.json("/api/tokens", "POST", {"name": "evening", "role": "viewer"})
     return gateway, start_s
 
@@ -201,6 +199,47 @@ async def looks(page: Page, where: str, *shapes: Shape) -> list[str]:
             await eventually(fits, f"{where} fits into {size['width']} px")
         wrong += [f"{where}, {theme}, {size['width']} px: {each}" for each in await violations(page)]
     return wrong
+
+
+def refusing(status: int, about: Mapping[str, object]) -> Callable[[Route], Awaitable[None]]:
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=status, json={"message": "in English", **about})
+
+    return refuse
+
+
+async def errors_are_korean(page: Page) -> None:
+    """What people meet most."""
+    await page.keyboard.press("Escape")
+    await page.evaluate("location.hash = '#/'")
+    await add_by_address(page)
+    error = page.locator("dialog .error")
+    await expect(error).to_contain_text("메인 스트림 주소: 주소는 rtsp://", timeout=TIMEOUT_MS)
+    await page.fill("#camera-id", "door")
+    await page.fill("#url", "rtsp://127.0.0.1:9/yard")
+    await page.click("dialog form.camera button.primary")
+    await expect(error).to_have_text("“door” 카메라가 이미 있습니다. 다른 ID를 선택하세요.", timeout=TIMEOUT_MS)
+    await page.fill("#camera-id", "x" * 65)
+    await page.click("dialog form.camera button.primary")
+    await expect(error).to_contain_text("카메라 ID: ", timeout=TIMEOUT_MS)
+    await page.keyboard.press("Escape")
+    # Nothing was recorded before the camera was.
+    await page.evaluate("location.hash = '#/exports'")
+    alert = page.locator(".exports [role=alert]").first
+    await page.get_by_label("door", exact=True).check(timeout=TIMEOUT_MS)
+    await page.fill("#export-from", "2026-01-01T00:00:00")
+    await page.fill("#export-to", "2026-01-01T00:01:00")
+    await page.click(".exports form button.primary")
+    await expect(alert).to_have_text("이 시간에는 녹화된 영상이 없습니다.", timeout=TIMEOUT_MS)
+    # What this gateway cannot be brought to within a test.
+    for status, about, text in (
+        (503, {"error": "storage"}, "디스크나 녹화 색인을 지금 사용할 수 없습니다."),
+        (503, {"error": "node_away", "values": {"node": "b"}}, "클러스터 노드 b에 연결할 수 없습니다."),
+    ):
+        await page.route("**/api/exports/*", refusing(status, about), times=1)
+        page.once("dialog", lambda dialog: dialog.accept())
+        await page.locator(".exports li[data-state=done] button").last.click()
+        await expect(alert).to_have_text(text, timeout=TIMEOUT_MS)
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
@@ -243,6 +282,8 @@ async def test_every_view_is_accessible_and_korean_where_it_is(
             await page.set_viewport_size(PHONE)
             columns = page.locator("header select:has(option[value='6'])")
             assert await columns.evaluate("(select) => select.clientWidth") >= 110, "one reads how many there are"
+    if language == "ko":
+        await errors_are_korean(page)
     # Without cameras, and without the gateway.
     await page.keyboard.press("Escape")
     await page.evaluate("location.hash = '#/'")
