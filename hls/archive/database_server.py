@@ -102,8 +102,9 @@ class DatabaseServer:
         sql_state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
         is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
         is_away = sql_state is None and (is_lost or took_s >= LONG_S or type(cause).__name__ == "OperationalError")
-        # Connection exceptions; the server is being ended or started (PostgreSQL, appendix A).
-        is_away = is_away or str(sql_state).startswith(("08", "57P"))
+        # Connection exceptions; the server is being ended or started; it has ended a transaction that this process did
+        # not go on with, because it was paused (PostgreSQL, appendix A).
+        is_away = is_away or str(sql_state).startswith(("08", "57P", "25P03"))
         fault = "away" if is_away else f"{type(cause).__name__} {sql_state or ''}".strip()
         if fault != self._fault:
             log.warning("the database of %s failed: %s", self._setting, redact(cause))

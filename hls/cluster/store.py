@@ -92,7 +92,11 @@ class PostgresStore:
                     "CLUSTER_URL must be that of a PostgreSQL server: postgresql+psycopg://user@host/name"
                 )
             options = self._server.options(url)
-            options.setdefault("connect_args", {})["options"] = f"-c statement_timeout={round(REQUEST_MAX_S * 1000)}"
+            longest_ms = round(REQUEST_MAX_S * 1000)
+            options.setdefault("connect_args", {})["options"] = (
+                # A node that is paused in a transaction must not keep its locks. One that is slow goes on.
+                f"-c statement_timeout={longest_ms} -c idle_in_transaction_session_timeout={2 * longest_ms}"
+            )
             engine = create_engine(url, **options)
         except (ArgumentError, NoSuchModuleError) as error:
             raise SettingsError(f"CLUSTER_URL cannot be used: {redact(error)}") from None

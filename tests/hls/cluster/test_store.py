@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -179,3 +180,39 @@ def test_spans_with_files_of_some_nodes(store: SteppedStore) -> None:
 def test_a_store_that_is_no_postgresql_is_refused() -> None:
     with pytest.raises(SettingsError, match="PostgreSQL"):
         PostgresStore("sqlite:///index.db").open()
+
+
+def test_a_node_that_is_paused_in_a_transaction_keeps_no_locks(
+    postgres_store: SteppedStore, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others would wait for as long as it is paused, with every change of a camera or its owner."""
+    monkeypatch.setattr("hls.cluster.store.REQUEST_MAX_S", 0.2)
+    paused, other = PostgresStore(postgres_url), PostgresStore(postgres_url)
+    for store in (paused, other):
+        store.open()
+    changed = Event()
+
+    def change() -> None:
+        for _ in range(100):
+            try:
+                other.set_camera("door")
+            except StorageError:
+                continue  # the first ones, while the locks are kept
+            changed.set()
+            return
+
+    def pause() -> None:
+        with paused.transaction() as connection:
+            connection.execute(select(schema.version).with_for_update())
+            connection.execute(update(schema.version).values(revision=schema.version.c.revision + 1))
+            thread.start()
+            assert changed.wait(60)
+            connection.execute(select(schema.version))
+
+    thread = Thread(target=change)
+    with pytest.raises(StorageError, match="cannot be reached at present"):
+        pause()
+    thread.join()
+    assert list(paused.cameras()) == ["door"], "it goes on with another connection"
+    for store in (paused, other):
+        store.close()
