@@ -60,7 +60,6 @@ export class Walls {
     const mayEdit = store.hasScope("admin");
     this.list.hidden = walls.length === 0;
     this.edit.hidden = !mayEdit;
-    this.edit.title = this.edit.ariaLabel = t(this.current ? "editWall" : "newWall");
     clearTimeout(this.tourTimer);
     if (wanted !== TOUR) this.set(walls.find(({ wall_id }) => wall_id === wanted) ?? null);
     else this.go(tourOf(walls).find(({ wall_id }) => wall_id === this.shown?.wall_id) ?? nextOf(walls, null));
@@ -80,6 +79,7 @@ export class Walls {
   private set(wall: Wall | null): void {
     const isSame = JSON.stringify(wall) === JSON.stringify(this.shown);
     this.shown = wall;
+    this.edit.title = this.edit.ariaLabel = t(this.current ? "editWall" : "newWall");
     if (!isSame) this.changed(wall);
   }
 
