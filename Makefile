@@ -13,7 +13,10 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 # --exact removes packages that are no longer declared.
 PINNED := --constraints constraints.txt --build-constraints constraints.txt
-INSTALL := $(UV) pip install --quiet --exact --editable .
+# What only some settings need: make run EXTRAS=postgres,s3. It stays installed; EXTRAS= removes it.
+KEPT_EXTRAS := $(shell cat .venv/.extras 2>/dev/null)
+EXTRAS ?= $(KEPT_EXTRAS)
+INSTALL := $(UV) pip install --quiet --exact --editable '.$(if $(EXTRAS),[$(EXTRAS)])'
 TELL_PURE := $(BIN)/python -c 'from gateway.compiled import pure_reason as why; why() and print("liveedge: runs as pure Python:", why())' >&2
 # Three workers on two cores: tests with real cameras and players spend half of their time waiting. Four are not quicker.
 # The files with the most tests come first, so that tests in browsers do not all run at the same time.
@@ -118,12 +121,20 @@ $(UV): constraints.txt scripts/bootstrap-uv
 .venv/bin/python: | $(UV)
 	@$(UV) venv --quiet --clear --python $(PYTHON) .venv
 
-.venv/.ready: pyproject.toml constraints.txt $(PLAYER) $(COMPILED) | $(UV) .venv/bin/python
+ifneq ($(EXTRAS),$(KEPT_EXTRAS))
+.PHONY: .venv/.extras
+.venv/.ready .venv/.dev-ready: .venv/.extras
+endif
+
+.venv/.extras: | .venv/bin/python
+	@echo '$(EXTRAS)' > $@
+
+.venv/.ready: pyproject.toml constraints.txt $(PLAYER) $(COMPILED) $(wildcard .venv/.extras) | $(UV) .venv/bin/python
 	@$(INSTALL) --python .venv $(PINNED) $$([ ! -e .venv/.dev-ready ] || echo --group dev)
 	@$(TELL_PURE)
 	@touch $@
 
-.venv/.dev-ready: pyproject.toml constraints.txt $(PLAYER) $(COMPILED) | $(UV) .venv/bin/python
+.venv/.dev-ready: pyproject.toml constraints.txt $(PLAYER) $(COMPILED) $(wildcard .venv/.extras) | $(UV) .venv/bin/python
 	@$(INSTALL) --python .venv $(PINNED) --group dev
 	@$(TELL_PURE)
 	@touch $@ .venv/.ready

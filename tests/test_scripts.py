@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,16 @@ def test_make_targets_that_files_name_exist(file: str) -> None:
     named = set(re.findall(r"(?:`|run: |^|\")make (?:-s )?([a-z./-]+)", text, re.MULTILINE))
     assert named <= targets
     assert named or "make" not in text or file.endswith("template.md")
+
+
+def test_extras_that_messages_and_documents_name_exist() -> None:
+    declared = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    code = "".join(path.read_text() for path in (ROOT / "hls").rglob("*.py"))
+    pages = "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    lists = re.findall(r"EXTRAS=([a-z0-9,]+)", pages)
+    assert set(re.findall(r"install_extra\('(\w+)'\)", code)) == declared
+    assert {name for names in lists for name in names.split(",")} == declared
+    assert "pip install 'liveedge[" not in code + pages, "liveedge is on no registry"
 
 
 def test_workflows_and_templates_are_yaml_with_what_github_requires() -> None:

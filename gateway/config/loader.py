@@ -13,12 +13,15 @@ Rules:
    (:func:`unknown_names`).
 """
 
+import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -142,10 +145,11 @@ def env_files() -> tuple[str, ...]:
 
 
 def place_outside(name: str) -> str:
-    """Where a setting is given that wins over ``liveedge.toml``: ``environment: `` or ``.env: ``, or empty text."""
+    """Where a setting is that wins over ``liveedge.toml``: ``environment: `` or ``.env, line 3: ``, or empty."""
     for place, values in _places():
-        if any(key.lower() == name.lower() and value for key, value in values.items()):
-            return f"{place}: "
+        key = next((key for key, value in values.items() if key.lower() == name.lower() and value), None)
+        if key is not None:
+            return f"{place(key)}: "
     return ""
 
 
@@ -164,14 +168,24 @@ def unknown_names(model: type[BaseSettings], prefixes: tuple[str, ...]) -> list[
             likeness = LIKENESS_WITH_PREFIX if has_prefix else LIKENESS
             meant = suggestion(name, known, likeness) if len(name) >= NAME_MIN_CHARS else None
             if meant is not None:
-                warnings.append(f"{place}: {name} is not a setting and is ignored: did you mean {meant.upper()}?")
+                warnings.append(f"{place(name)}: {name} is not a setting and is ignored: did you mean {meant.upper()}?")
             elif has_prefix:
-                warnings.append(f"{place}: {name} is not a setting and is ignored")
+                warnings.append(f"{place(name)}: {name} is not a setting and is ignored")
     return warnings
 
 
-def _places() -> Iterator[tuple[str, Mapping[str, str | None]]]:
-    """The places that win over ``liveedge.toml``, the strongest first, with their names and values."""
-    yield "environment", os.environ
+def _places() -> Iterator[tuple[Callable[[str], str], Mapping[str, str | None]]]:
+    """The places that win over ``liveedge.toml``, the strongest first: where a name is there, and names and values."""
+    yield lambda _: "environment", os.environ
     for file in reversed(env_files()):
-        yield file, dotenv_values(file)
+        yield partial(_line_of, file), dotenv_values(file)
+
+
+def _line_of(file: str, name: str) -> str:
+    """``.env, line 3``. Of several lines for one name the last counts."""
+    line = None
+    for binding in parse_stream(io.StringIO(Path(file).read_text(encoding="utf-8"))):
+        if binding.key == name:
+            text = binding.original.string  # with the blank lines before it
+            line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+    return file if line is None else f"{file}, line {line}"

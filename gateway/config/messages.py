@@ -54,6 +54,11 @@ def unknown(name: str, known: Iterable[str]) -> str:
     return f"{name} is not a setting" + (f": did you mean {meant}?" if meant else f"; {DOCUMENTATION} lists them all")
 
 
+def install_extra(extra: str) -> str:
+    """The end of a message: how to install what only some settings need, ``postgres`` or ``s3``."""
+    return f"make run EXTRAS={extra} in a checkout, or pip install 'liveedge-….whl[{extra}]'"
+
+
 def nowhere(*_keys: str) -> str:
     """The :data:`Where` for settings that are written nowhere: arguments of a call."""
     return ""
@@ -76,6 +81,8 @@ def explain(error: ValidationError, where: Where = nowhere, subject: str = "") -
         name = ".".join(keys)
         if item["type"] == "extra_forbidden":
             message = f"{name} is not a setting; {DOCUMENTATION} lists them all"
+        elif item["type"] == "missing" and place:
+            message = f"{name} is missing: add it to the table, as in {DOCUMENTATION}"
         else:
             message = f"{name.upper()}: {describe(item)}"
         faults.append(Fault(place, name, subject + message))

@@ -33,6 +33,7 @@ from sqlalchemy.exc import (
 )
 
 from gateway.clock import SYSTEM_CLOCK, Clock
+from gateway.config.messages import install_extra
 from gateway.errors import SettingsError, StorageError, redact
 from hls.archive import event_schema, migrations, salvage, schema
 from hls.archive.damaged_index import is_sign_of_damage, set_aside
@@ -126,7 +127,7 @@ class Database:
         except ModuleNotFoundError as error:
             raise SettingsError(
                 f"DATABASE_URL needs the Python package {error.name!r}, which is not installed: install it too"
-                " (for PostgreSQL: pip install 'liveedge[postgres]')"
+                f" (for PostgreSQL: {install_extra('postgres')})"
             ) from None
         try:
             try:

@@ -35,6 +35,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from gateway.cluster.model import EXPIRY_S, REQUEST_MAX_S, KeyName, Node, Owner, View
 from gateway.config.field import split_commas
+from gateway.config.messages import install_extra
 from gateway.errors import SettingsError, StorageError, redact
 from hls.archive.database_server import DatabaseServer
 from hls.cluster import schema, shared
@@ -104,7 +105,7 @@ class PostgresStore:
             raise SettingsError("CLUSTER_URL cannot be used: its host or port cannot be read") from None
         except ModuleNotFoundError as error:
             raise SettingsError(
-                f"CLUSTER_URL needs the Python package {error.name!r}: pip install 'liveedge[postgres]'"
+                f"CLUSTER_URL needs the Python package {error.name!r}: {install_extra('postgres')}"
             ) from None
         self._use(engine)
         try:

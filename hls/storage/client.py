@@ -25,6 +25,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from gateway.config.messages import install_extra
 from gateway.errors import SettingsError
 from hls.settings import ArchiveSettings
 from hls.storage.errors import ObjectStoreError, StoreFault, error_of
@@ -223,7 +224,7 @@ def _client(settings: ArchiveSettings) -> Any:
         from botocore.exceptions import BotoCoreError
         from botocore.session import Session
     except ImportError:
-        raise SettingsError("ARCHIVE_URL needs botocore: pip install 'liveedge[s3]'") from None
+        raise SettingsError(f"ARCHIVE_URL needs botocore: {install_extra('s3')}") from None
     config = Config(
         signature_version="s3v4",
         connect_timeout=CONNECT_S,

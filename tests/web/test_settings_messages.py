@@ -35,7 +35,7 @@ def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("# ü\nport = 'many'", r"liveedge.toml, line 2: PORT: "),
         ("[cameras.door]\nurl='rtsp://h/'\n\ncapture_timeout = 1", r"line 4: camera door: CAPTURE_TIMEOUT: "),
         ("[cameras.door]\nurl='rtsp://h/'\nengine = 'vlc'", r"line 3: camera door: CAPTURE_ENGINE: "),
-        ("\n[cameras.door]\nrecord='never'", r"line 2: camera door: URL: is missing"),
+        ("\n[cameras.door]\nrecord='never'", r"line 2: camera door: url is missing: add it to the table"),
         ("[auth.tokens.me]\nscope = ['view']", r"line 2: auth.tokens.me.scope is not a setting"),
         ("trusted_proxies = [false]", r"line 1: TRUSTED_PROXIES: .*an address or a network is text"),
         ("cameras = 5", r"line 1: CAMERAS: "),
@@ -79,7 +79,7 @@ def test_a_name_that_only_looks_like_a_setting_is_a_warning(empty_place: Path, m
     (empty_place / ".env").write_text("DATA_DIRR=/tmp\nPORT=8001\n")
     warnings = unknown_names(Settings, PREFIXES)
     assert "environment: CAPTURE_TIMEOUTS is not a setting and is ignored: did you mean CAPTURE_TIMEOUT?" in warnings
-    assert ".env: DATA_DIRR is not a setting and is ignored: did you mean DATA_DIR?" in warnings
+    assert ".env, line 1: DATA_DIRR is not a setting and is ignored: did you mean DATA_DIR?" in warnings
     assert "environment: ARCHIVE_COLOUR_OF_THE_DISK is not a setting and is ignored" in warnings
     assert "environment: NODE_SITE is not a setting and is ignored: did you mean NODE_SITES?" in warnings
     assert not [line for line in warnings if re.search(": (XDG|PORT|HOME|PATH|NODE_EXTRA)", line)]
@@ -87,15 +87,15 @@ def test_a_name_that_only_looks_like_a_setting_is_a_warning(empty_place: Path, m
 
 def test_the_places_that_win_over_the_file_are_named(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (empty_place / "liveedge.toml").write_text("port = 8001")
-    (empty_place / ".env").write_text("PORT=many\n")
-    with pytest.raises(SettingsError, match=r"^\.env: PORT: "):
+    (empty_place / ".env").write_text("# text\nPORT=8001\n\n\nexport PORT='many'\nHOST=127.0.0.1\n")
+    with pytest.raises(SettingsError, match=r"^\.env, line 5: PORT: "):
         load_settings()
     monkeypatch.setenv("ENVIRONMENT", "dev")
     (empty_place / ".env.dev").write_text("port=more\n")
-    with pytest.raises(SettingsError, match=r"^\.env\.dev: PORT: "):
+    with pytest.raises(SettingsError, match=r"^\.env\.dev, line 1: PORT: "):
         load_settings()
     monkeypatch.setenv("PORT", "")
-    with pytest.raises(SettingsError, match=r"^\.env\.dev: PORT: "):
+    with pytest.raises(SettingsError, match=r"^\.env\.dev, line 1: PORT: "):
         load_settings()
     with pytest.raises(SettingsError, match=r"^PORT: "):
         load_settings(port="none")
