@@ -251,7 +251,8 @@ def _announce(app: web.Application, listener: Listener) -> None:
     cameras_by_id = app[GATEWAY].service.cameras
     for camera in cameras_by_id.values():
         for rendition in camera.renditions.values():
-            log.info("camera %s: %s", rendition.label, rendition.session.rtsp_url, extra={"camera": camera.id})
+            source = rendition.session.rtsp_url or "what a program publishes"
+            log.info("camera %s: %s", rendition.label, source, extra={"camera": camera.id})
     worker = app[GATEWAY].worker
     if worker is not None:
         worker.tell_ready()  # and the parent process tells the person

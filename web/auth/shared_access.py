@@ -9,6 +9,8 @@ Rules:
 
 1. What a process knows goes on working while the store fails. What has ended meanwhile ends when it answers again.
 2. A number that was missed, because the store failed, is made up for every :data:`RELOAD_S`.
+3. The log reports at once that the store cannot be read. In the first :data:`START_S` it does not: another process may
+   be making it.
 """
 
 import asyncio
@@ -34,6 +36,10 @@ WATCH_S = 0.5
 """How long an end may be unknown to another process. A look costs some 100 µs, and at a database its way there."""
 
 RELOAD_S = 60.0
+
+START_S = 10.0
+"""How long a process waits for the first one to make the store before that is a fault. It takes some 100 ms on an idle
+machine, and seconds on a busy one."""
 
 
 class AccessStore(Protocol):
@@ -63,8 +69,9 @@ class SharedAccess:
         self._lock = asyncio.Lock()
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._error: str | None = None
-        """Why changes are late; ``None`` while they are not."""
+        self._started_s = self._reloaded_s
+        self._is_late = False
+        """Whether the log says that changes are known late."""
         self.on_changed: list[Callable[[], Awaitable[None]]] = []
         """Called when another process, or this one, has changed something."""
         self.before_look: list[Callable[[], Awaitable[None]]] = []
@@ -139,15 +146,16 @@ class SharedAccess:
                     await callback()
                 await self.refresh()
             except LiveedgeError as error:
-                if self._error is None:
+                is_starting = not self.is_read and self._clock.monotonic() - self._started_s < START_S
+                if not self._is_late and not is_starting:
                     log.warning("what is given or revoked elsewhere is known late: %s", error)
-                self._error = str(error)
+                    self._is_late = True
             except Exception:
                 log.exception("what is given or revoked elsewhere could not be read")
             else:
-                if self._error is not None:
+                if self._is_late:
                     log.info("what is given or revoked elsewhere is known again")
-                self._error = None
+                self._is_late = False
 
 
 def _number(connection: Connection, _: Moment) -> int:

@@ -1,5 +1,6 @@
 """SharedAccess: the sign-ins and changes of several workers, which are objects of one process here."""
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -8,12 +9,13 @@ import pytest
 
 from gateway.access import Scope
 from gateway.errors import UnavailableError
-from tests.support.manual_clock import OffsetClock
+from tests.support.eventually import eventually
+from tests.support.manual_clock import ManualClock, OffsetClock
 from tests.support.shared_access import in_postgres
 from web.auth.access_file import AccessFile, make_file
 from web.auth.camera_marks import CameraMarks
 from web.auth.grant import Grant
-from web.auth.shared_access import SharedAccess
+from web.auth.shared_access import START_S, SharedAccess
 from web.auth.sign_in_sessions import SHARE_USES_S, SignInSessions
 from web.auth.sign_in_table import SharedSignIn
 
@@ -188,3 +190,31 @@ async def test_workers_give_a_removed_camera_one_mark(tmp_path: Path) -> None:
         assert first.of("door") != mark
         await second.reload()
         assert second.of("door") == first.of("door")
+
+
+async def test_a_store_that_another_process_is_still_making_is_no_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="web.auth.shared_access")
+    clock = ManualClock()
+    make_file(tmp_path / "access.sqlite3")
+    shared = SharedAccess(AccessFile(tmp_path / "access.sqlite3", clock), clock)
+    looks = 0
+    is_made = False
+
+    async def take() -> None:
+        nonlocal looks
+        looks += 1
+        if not is_made:
+            raise UnavailableError("the index of the first worker")
+
+    shared.on_changed.append(take)
+    shared.start()
+    await eventually(lambda: looks > 1, "the first looks")
+    assert caplog.messages == []
+    clock.now += START_S
+    await eventually(lambda: caplog.messages, "a warning")
+    is_made = True
+    await eventually(lambda: len(caplog.messages) > 1, "the end of the fault")
+    await shared.close()
+    assert ["late" in caplog.messages[0], "again" in caplog.messages[1]] == [True, True]
