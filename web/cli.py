@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from gateway.config.loader import unknown_names
@@ -63,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="liveedge", description="Serve the live edge of RTSP cameras.")
     parser.set_defaults(run=_serve)
+    parser.add_argument(
+        "--version", action="version", version=f"liveedge {version('liveedge')}", help="print the version"
+    )
     commands = parser.add_subparsers(metavar="COMMAND")
     serve = commands.add_parser("serve", help="run the gateway (the default)")
     serve.set_defaults(run=_serve)
