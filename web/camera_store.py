@@ -124,7 +124,7 @@ class CameraStore:
         def edit(tables: Tables) -> Tables:
             before = tables.get(camera_id)
             if before is None:
-                if self.is_shared and not (self.is_configured(camera_id) or self._is_demo(tables, camera_id)):
+                if self.is_shared and not (self.is_configured(camera_id) or self._may_be_demo(camera_id)):
                     raise self._no_camera(camera_id)
                 before = {} if self.is_configured(camera_id) else dict(DEMO_TABLES.get(camera_id, {}))
             changes = {key: value for key, value in {**before, **patch}.items() if value is not None}
@@ -144,7 +144,7 @@ class CameraStore:
                     f"camera {camera_id} is configured in liveedge.toml or the environment: remove it there, and the"
                     ' gateway follows; PATCH with {"paused": true} keeps it stopped until then'
                 ).because("camera_configured", camera_id=camera_id)
-            if camera_id not in tables and not self._is_demo(tables, camera_id):
+            if camera_id not in tables and not self._may_be_demo(camera_id):
                 raise self._no_camera(camera_id)
             return {key: table for key, table in tables.items() if key != camera_id}
 
@@ -187,8 +187,11 @@ class CameraStore:
 
     def _is_demo(self, tables: Tables, camera_id: str) -> bool:
         """Whether it is the camera that there is where nobody has configured any."""
-        has_demo = not (tables or self.settings.camera_tables() or self._is_in_database)
-        return has_demo and camera_id == DEMO_CAMERA
+        return not tables and self._may_be_demo(camera_id)
+
+    def _may_be_demo(self, camera_id: str) -> bool:
+        """Whether it is that camera, which stays until the next start where others are added."""
+        return camera_id == DEMO_CAMERA and not (self.settings.camera_tables() or self._is_in_database)
 
     def _no_camera(self, camera_id: str) -> NotFoundError:
         why = " any more: another node removed it" if camera_id in self._changes else ""
