@@ -4,8 +4,8 @@ Rules:
 
 1. A moment is shown of the file that counts for it in the index of all recordings. Where none is known to, it is shown
    of any file that has it: the newest ones are not in the index yet.
-2. Less than :data:`LEAST_90K` that no file counts for is not shown of another node: the files of two nodes that follow
-   each other do not fit to the tick.
+2. Less than :data:`LEAST_90K` that no file counts for is not shown of another node beside what is shown: the files of
+   two nodes that follow each other do not fit to the tick.
 3. A piece within a file begins with a keyframe, and the file before it is shown up to there, as far as it goes. What
    begins less than :data:`LEAST_90K` after its file begins with it.
 """
@@ -57,8 +57,9 @@ def cut_pieces(
             placed += [NodePiece(node, whole, *free) for free in _free(placed, (start, end))]
     for node, whole, span in files:  # rules 1 and 2
         for free in _free(placed, span):
-            own = any(each.whole is whole and free[0] <= each.end_90k and each.start_90k <= free[1] for each in placed)
-            if own or free[1] - free[0] >= LEAST_90K:
+            beside = [each.whole for each in placed if free[0] <= each.end_90k and each.start_90k <= free[1]]
+            is_own = any(each is whole for each in beside)
+            if is_own or not beside or free[1] - free[0] >= LEAST_90K:
                 placed.append(NodePiece(node, whole, *free))
     placed.sort(key=lambda each: each.start_90k)
     return _from_keyframes(_joined(placed))

@@ -64,6 +64,15 @@ def test_what_is_in_no_index_yet_is_shown_too() -> None:
     assert cut({"a": [before], "b": [after]}, counted, 0, 100) == [("a", 0, 20), ("b", 23, 33)]
 
 
+def test_less_than_a_second_that_counts_for_nobody_is_shown_where_nothing_else_is() -> None:
+    """A node that is killed may have no more on its disk, and its row of the index may not count."""
+    lost = file(0, 20)
+    assert cut({"a": [lost]}, {}, 3, 3.5) == [("a", 3, 3.5)]
+    after = file(19.5, 20)
+    counted = {("b", after.segment.name): (after.segment.start_90k, after.segment.end_90k)}
+    assert cut({"a": [lost], "b": [after]}, counted, 19, 25)[0][0] == "b"
+
+
 def test_a_piece_within_a_file_begins_with_a_keyframe_and_the_one_before_is_shown_until_then() -> None:
     lost, spare = file(0, 20), file(1, 30)
     counted = {("a", lost.segment.name): (START_90K, START_90K + 10 * CLOCK_RATE)}
