@@ -76,5 +76,9 @@ def test_another_node_completes_the_upload_of_a_node_whose_machine_is_lost(own_s
         (row,) = eventually_sync(counting, "the index of all recordings has it")
         assert (row["node"], row["epoch"], row["size"]) == ("b", 1, segment["size"])
         assert not [key for key in own_s3.unfinished("site") if "/a/" in key]
-        (problem,) = [each for each in b.json("/api/status")["problems"] if each["code"] == "cluster_node_away"]
+
+        def problems() -> list[dict[str, Any]]:
+            return [each for each in b.json("/api/status")["problems"] if each["code"] == "cluster_node_away"]
+
+        (problem,) = eventually_sync(problems, "it says that the node is away")
         assert "the node a is away" in problem["message"]
