@@ -32,7 +32,6 @@ class SharedPush:
         """The name of this one."""
         self.subscriptions = ClusterDocuments(shared, DocumentKind.PUSH)
         self._keys = ClusterDocuments(shared, DocumentKind.PUSH_KEY)
-        self._cluster = cluster
 
     @classmethod
     def of(cls, cluster: Cluster | None) -> "SharedPush | None":

@@ -54,6 +54,7 @@ class SubscriptionsFile:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self._refuse("is damaged or was not written by liveedge: restore a copy, or move it away")
             return {}
+        self.error = None
         return found
 
     async def read(self) -> dict[str, str]:
@@ -86,7 +87,6 @@ class SubscriptionsFile:
         return count > 0
 
     async def _change(self, edit: Edit) -> None:
-        self._require_readable()
         await asyncio.to_thread(self._edit, edit)
         if self._announce is not None:
             try:
@@ -98,7 +98,8 @@ class SubscriptionsFile:
         try:
             with locked(self.path):
                 bodies = self.now()
-                self._require_readable()
+                if self.error is not None:
+                    raise UnavailableError(f"subscriptions cannot be saved: {self.error}", retry_after_s=60)
                 edit(bodies)
                 tables = [json.loads(body) for body in bodies.values()]
                 data = json.dumps({"version": VERSION, "subscriptions": tables}, indent=1, ensure_ascii=False)
@@ -108,10 +109,6 @@ class SubscriptionsFile:
                 f"the subscription was not saved, because DATA_DIR cannot be written ({error.strerror})",
                 retry_after_s=30,
             ).because("data_dir_unwritable") from None
-
-    def _require_readable(self) -> None:
-        if self.error is not None:
-            raise UnavailableError(f"subscriptions cannot be saved: {self.error}", retry_after_s=60)
 
     def _refuse(self, why: str) -> None:
         if self.error is None:
