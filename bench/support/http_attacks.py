@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 from bench.support.attack_target import CAMERA, Target
@@ -14,17 +15,22 @@ async def nothing(target: Target) -> None:
     await asyncio.sleep(target.ends_s - time.monotonic())
 
 
+async def connections(target: Target, n: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """One connection after the other, for as long as the attack goes on."""
+    while target.goes_on:
+        opened = await target.connect(n)
+        if opened is None:
+            await asyncio.sleep(1)
+            continue
+        target.counts["connections"] += 1
+        yield opened
+
+
 async def slow_heads(target: Target) -> None:
     """2,000 connections that send a head byte by byte, half of them after a complete request."""
 
     async def one(n: int) -> None:
-        while target.goes_on:
-            opened = await target.connect(n)
-            if opened is None:
-                await asyncio.sleep(1)
-                continue
-            reader, writer = opened
-            target.counts["connections"] += 1
+        async for reader, writer in connections(target, n):
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 if n % 2:
                     writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -120,13 +126,7 @@ async def lingering(target: Target) -> None:
     """1,000 connections whose request was answered, and whose body never comes; each opened again when it is closed."""
 
     async def one(n: int) -> None:
-        while target.goes_on:
-            opened = await target.connect(n)
-            if opened is None:
-                await asyncio.sleep(1)
-                continue
-            reader, writer = opened
-            target.counts["connections"] += 1
+        async for reader, writer in connections(target, n):
             writer.write(b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(max(0.0, target.ends_s - time.monotonic())):
