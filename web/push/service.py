@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from aiohttp import web
+from yarl import URL
 
 from gateway.access import Scope
 from gateway.clock import CLOCK_RATE, to_rfc3339
@@ -189,7 +190,7 @@ class Push:
         return PushSubscription(
             **choice,
             subscription_id=subscription.id,
-            service=check_endpoint(subscription.wanted.endpoint, ()) if delivery is None else delivery.origin,
+            service=str(URL(subscription.wanted.endpoint).origin()) if delivery is None else delivery.origin,
             created=to_rfc3339(subscription.created_90k),
             confirmed=to_rfc3339(subscription.confirmed_90k),
             delivered=delivery.delivered if delivery else 0,
