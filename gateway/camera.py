@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.awaited import Awaited
 from gateway.camera_links import CameraLinks
 from gateway.camera_settings import CameraSettings, RenditionName
 from gateway.capture.counters import CaptureCounters
@@ -84,6 +85,7 @@ class Camera:
         """``None`` where no sub stream is configured."""
         if settings.sub_url is not None:
             self.sub = self._make(RenditionName.SUB, settings, engine_factory)
+        self.awaited = Awaited(self)
 
     @property
     def renditions(self) -> Mapping[RenditionName, Rendition]:
@@ -273,6 +275,7 @@ class Camera:
         """Stop and release everything. The camera cannot be started again."""
         self._clients.clear()
         self.is_closed = True
+        self.awaited.end()
         self._notify()
         await self.transcode.aclose()
         await asyncio.gather(*(each.aclose() for each in self.renditions.values()), *self._closing)

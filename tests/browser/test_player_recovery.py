@@ -9,6 +9,7 @@ from pathlib import Path
 
 from playwright.async_api import Page
 
+from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
 from tests.support.player import TIMEOUT_MS, cameras, embed, plays
 from tests.support.proxy import PORT_AHEAD, NetworkProxy
@@ -123,3 +124,38 @@ async def test_busy_page_catches_up(door: GatewayProcess, page: Page) -> None:
     await all_live(page, await now_ms(page))
     same = await page.evaluate("players.every(({ surface }, index) => surface === surfaces[index])")
     assert same, "no transport was restarted"
+
+
+async def test_camera_that_is_down_is_asked_for_only_when_it_is_back(
+    gateways: Gateways, tmp_path: Path, page: Page, own_rtsp_server: RtspServer
+) -> None:
+    tables = "".join(
+        f'[cameras.{name}]\nurl = "{own_rtsp_server.url("cam")}"\n{more}'
+        for name, more in {"yard": "", "gate": 'start = "on-demand"\nrecord = "never"\n'}.items()
+    )
+    cameras(tmp_path, "door", extra=tables)
+    own_rtsp_server.kill()
+    retries = {"CONNECTION_RETRY_DELAY": "0.2", "CONNECTION_RETRY_ATTEMPTS": "1", "CAPTURE_TIMEOUT": "2000"}
+    gateway = gateways(**retries, CAPTURE_LINGER=600)
+
+    def are_down() -> bool:
+        # A player that was here before has waited for the gate: one that never had viewers is not known to be down.
+        found = gateway.json("/api/cameras?camera_id=yard,gate&hold=true")["cameras"]
+        return all(each["error_message"] for each in found)
+
+    await eventually(are_down, "both are down")
+    errors: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: errors.append(f"{message.text} {message.location}"))
+    page.on("request", lambda request: asked.append(request.url.removeprefix(gateway.url)))
+
+    await page.goto(gateway.url)
+    await plays(page, "webrtc", '[data-camera="door"] live-edge-player')
+    await eventually(lambda: len([each for each in asked if "hold=true" in each]) >= 4, "the players wait")
+    of_media = [each for each in asked if each.startswith(("/whep/", "/snapshot/", "/hls/", "/mjpeg/"))]
+    assert {each.split("?")[0] for each in of_media} <= {"/whep/door", "/snapshot/door.jpg"}
+    assert errors == []
+
+    await asyncio.to_thread(own_rtsp_server.restart)
+    for name in ("yard", "gate"):
+        await plays(page, "webrtc", f'[data-camera="{name}"] live-edge-player')

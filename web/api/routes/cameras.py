@@ -4,13 +4,14 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.awaited import AWAITED_S
 from gateway.camera import Camera
 from gateway.errors import BadRequestError
 from gateway.webrtc.stats import WebRtcStats
 from web.address_policy import check_target
 from web.api import models
 from web.api.answer import json_answer
-from web.api.describe import describe
+from web.api.describe import Parameter, describe
 from web.api.parameters import JSON, MERGE_PATCH, read_model, read_object
 from web.auth.counted_as import counted_as, is_limited
 from web.auth.requests import grant_of, may_view
@@ -20,10 +21,33 @@ routes = web.RouteTableDef()
 
 
 @routes.get("/api/cameras")
-@describe("cameras", {200: models.CameraList})
+@describe(
+    "cameras",
+    {200: models.CameraList},
+    query={
+        "camera_id": Parameter(
+            "Only these, by their ids with commas between them; one that does not exist is left out"
+        ),
+        "hold": Parameter(
+            f"Keep those of `camera_id` captured for the next {AWAITED_S:.0f} seconds, as a viewer does: for clients"
+            " that wait until a camera is live and ask again and again",
+            {"type": "boolean"},
+        ),
+    },
+    errors=(400,),
+)
 async def list_cameras(request: web.Request) -> web.Response:
     """List the cameras with their state, viewers and live edge."""
     cameras = [camera for camera in request.app[GATEWAY].service.cameras.values() if may_view(request, camera.id)]
+    wanted, held = request.query.get("camera_id"), request.query.get("hold", "false")
+    if held not in ("true", "false") or (held == "true" and wanted is None):
+        raise BadRequestError("hold is true or false, and true only with camera_id")
+    if wanted is not None:
+        ids = set(wanted.split(","))
+        cameras = [camera for camera in cameras if camera.id in ids]
+    if held == "true":
+        for camera in cameras:
+            camera.awaited.ask()
     return json_answer(models.CameraList(cameras=[camera_answer(request.app, camera) for camera in cameras]))
 
 

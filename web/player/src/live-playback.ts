@@ -2,9 +2,9 @@
 // leaves it to its owner to put them on a page.
 
 import { type Api, toFailure } from "./core/api.ts";
+import { askCamera, checkOf, isDown, knownCamera, pollCamera, tellCameras } from "./core/camera-states.ts";
 import { Latency } from "./core/clock.ts";
 import { clockOf, localNow, sampleClock } from "./core/clock-sync.ts";
-import { cameraReason } from "./core/error-texts.ts";
 import { type CameraCheck, type Command, TransportFallback } from "./core/fallback.ts";
 import { isGatewayResponse, refusesOrigin, whenReachable } from "./core/reachability.ts";
 import type { RenditionRequest, ShownRendition, Tile } from "./core/rendition.ts";
@@ -65,6 +65,7 @@ export class LivePlayback {
   private lastState = "";
   private clockCheckedAt = Number.NEGATIVE_INFINITY;
   private isCheckingClock = false;
+  private polling = new AbortController();
 
   constructor(
     private readonly options: LiveOptions,
@@ -78,7 +79,12 @@ export class LivePlayback {
     document.addEventListener("resume", resume, { signal });
     window.addEventListener("online", resume, { signal });
     window.addEventListener("pageshow", resume, { signal });
-    signal.addEventListener("abort", () => clearInterval(timer));
+    signal.addEventListener("abort", () => {
+      clearInterval(timer);
+      this.polling.abort();
+    });
+    // An answer that comes before the first offer is sent saves one that would be refused. Nothing waits for it.
+    if (!knownCamera(options.api, options.camera)) void askCamera(options.api, options.camera).catch(() => {});
     this.execute(this.fallback.start(performance.now()));
   }
 
@@ -136,6 +142,9 @@ export class LivePlayback {
         case "check-camera":
           void this.checkCamera();
           break;
+        case "wait-for-camera":
+          this.pollCamera();
+          break;
         case "wait-for-gateway":
           whenReachable(this.options.api, this.stopping.signal, () =>
             this.execute(this.fallback.gatewayReachable(performance.now())),
@@ -169,6 +178,11 @@ export class LivePlayback {
   }
 
   private startTransport(id: number, name: TransportName): void {
+    const refusal = this.refusal();
+    if (refusal) {
+      this.execute(this.fallback.failed(id, refusal, performance.now()));
+      return;
+    }
     const transport = new TRANSPORT_CLASSES[name]({
       ...this.options,
       rendition: () => this.options.rendition,
@@ -182,6 +196,8 @@ export class LivePlayback {
         this.fallback.setDegraded(id, isDegraded);
         this.execute([]);
       },
+      starting: () => this.notLive(false),
+      refusal: () => this.refusal(),
       onFailure: (failure) => void this.failed(id, failure),
     });
     this.transports.set(id, transport);
@@ -190,14 +206,41 @@ export class LivePlayback {
     else transport.start();
   }
 
+  /** Why no transport has frames of the camera at present; null if one may have. */
+  private refusal(): Failure | null {
+    return this.notLive(true);
+  }
+
+  /** What is known of a camera that is down, or of one that is about to start; null if it is another, or not known. */
+  private notLive(isWantedDown: boolean): Failure | null {
+    const { api, camera } = this.options;
+    const known = knownCamera(api, camera);
+    if (!known || isDown(known) !== isWantedDown) return null;
+    const { state, message } = checkOf(api, known);
+    return state === null || state === "live" ? null : { kind: "unavailable", message, state };
+  }
+
   /** Start a transport unless the camera is only starting: its request would hold a connection that others need. */
   private async startIfReady(id: number, transport: Transport): Promise<void> {
     const camera = await this.fetchCamera();
     if (!this.transports.has(id)) return;
-    if (camera?.state === "connecting" || camera?.state === "retrying") {
+    if (camera && camera.state !== null && camera.state !== "live" && camera.state !== "stopped") {
       const { state, message } = camera;
       this.execute(this.fallback.failed(id, { kind: "unavailable", message, state }, performance.now()));
     } else transport.start();
+  }
+
+  /** Until the camera is live. */
+  private pollCamera(): void {
+    this.polling.abort();
+    this.polling = new AbortController();
+    const { api, camera } = this.options;
+    pollCamera(api, camera, this.polling.signal, (check) => {
+      const { fallback } = this;
+      const commands = check === null ? fallback.gatewayUnreachable() : fallback.cameraPolled(check, performance.now());
+      if (!fallback.isWaitingForCamera) this.polling.abort();
+      this.execute(commands);
+    });
   }
 
   private stopTransport(id: number): void {
@@ -265,22 +308,11 @@ export class LivePlayback {
   private async fetchCamera(): Promise<CameraCheck | null> {
     const { api, camera } = this.options;
     try {
-      const {
-        state: main,
-        live_edge,
-        sub,
-        ...about
-      } = await api.json<Camera>(`/api/cameras/${camera}`, {
-        // Safari has AbortSignal.any, which could add our own signal, only from 17.4 on. A late answer changes nothing.
-        signal: AbortSignal.timeout(CHECK_TIMEOUT_MS),
-      });
-      // One of the two streams is enough.
-      const state = sub?.state === "live" ? "live" : main;
-      return {
-        state,
-        message: cameraReason(api.language, about),
-        liveEdge: live_edge ? Date.parse(live_edge.time) : null,
-      };
+      // Safari has AbortSignal.any, which could add our own signal, only from 17.4 on. A late answer changes nothing.
+      const signal = AbortSignal.timeout(CHECK_TIMEOUT_MS);
+      const found = await api.json<Camera>(`/api/cameras/${camera}`, { signal });
+      tellCameras(api, [found]);
+      return checkOf(api, found);
     } catch (error) {
       if (!isGatewayResponse(error)) return null;
       const failure = toFailure(error);

@@ -7,5 +7,7 @@ export async function loadFollowedRecording() {
   return (await import("./followed-recording.ts")).FollowedRecording;
 }
 
+/** Tells the players what the page has heard of the cameras: they ask for none that is down. */
+export { tellCameras } from "./core/camera-states.ts";
 export type { FollowedRecording } from "./followed-recording.ts";
 export * from "./index.ts";

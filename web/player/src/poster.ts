@@ -1,6 +1,7 @@
 // The gateway's newest snapshot, shown until the first frame plays.
 
 import type { Api } from "./core/api.ts";
+import { askCamera, checkOf, knownCamera } from "./core/camera-states.ts";
 
 const WIDTH_PX = 640;
 
@@ -14,9 +15,11 @@ export class Poster {
     this.element.setAttribute("part", "poster");
   }
 
-  /** Load the snapshot, and show it if `isWanted` is still true then. */
+  /** Load the snapshot of a camera that is live, and show it if `isWanted` is still true then. */
   async load(api: Api, camera: string, signal: AbortSignal, isWanted: () => boolean): Promise<void> {
     try {
+      const known = knownCamera(api, camera) ?? (await askCamera(api, camera));
+      if (!known || checkOf(api, known).state !== "live" || signal.aborted || !isWanted()) return;
       const response = await api.fetch(`/snapshot/${camera}.jpg?width=${WIDTH_PX}&wait=0`, { signal });
       const url = URL.createObjectURL(await response.blob());
       this.element.onload = () => URL.revokeObjectURL(url);

@@ -28,6 +28,7 @@ class Scenario {
   shown: TransportName | null = null;
   checks = 0;
   waits = 0;
+  polls = 0;
 
   constructor(readonly fallback = new TransportFallback()) {
     this.execute(fallback.start(this.now));
@@ -41,6 +42,10 @@ class Scenario {
       }
       if (command.type === "wait-for-gateway") {
         this.waits += 1;
+        continue;
+      }
+      if (command.type === "wait-for-camera") {
+        this.polls += 1;
         continue;
       }
       this.log.push(
@@ -70,6 +75,11 @@ class Scenario {
   /** Answer the check of the camera. `liveEdge`: capture time of the gateway's newest frame. */
   answer(state: string | null, message = "", liveEdge: number | null = null): this {
     return this.execute(this.fallback.cameraChecked({ state, message, liveEdge }, this.now));
+  }
+
+  /** Answer the poll of the camera. */
+  polled(state: string | null, message = ""): this {
+    return this.execute(this.fallback.cameraPolled({ state, message, liveEdge: null }, this.now));
   }
 
   unreachable(): this {
@@ -259,11 +269,40 @@ describe("a camera that is down", () => {
     expect(scenario.fallback.failures.get("webrtc")?.kind).toBe("stalled");
   });
 
-  it("causes no fallback: the best transport is tried again", () => {
+  it("causes no fallback: the best transport is tried again, but not before the camera is live", () => {
     const scenario = new Scenario().fail("webrtc", unavailable);
     expect(scenario.fallback.cameraDown).toEqual({ state: "failed", message: "no route to the camera" });
+    scenario.pass(60_000).polled("retrying", "it hung up");
+    scenario.execute(scenario.fallback.resume(scenario.now)).pass(60_000);
+    expect(scenario.log).toEqual(["start webrtc", "stop webrtc"]);
+    expect(scenario.polls).toBe(1);
+    expect(scenario.fallback.phase).toBe("waiting");
+    expect(scenario.fallback.cameraDown).toEqual({ state: "retrying", message: "it hung up" });
+    scenario.polled("live");
+    expect(scenario.log.at(-1)).toBe("start webrtc");
+    scenario.frame("webrtc");
+    expect(scenario.fallback.cameraDown).toBeNull();
+  });
+
+  it("is asked for again a moment later if the gateway does not tell its state", () => {
+    const scenario = new Scenario().fail("webrtc", unavailable).polled(null);
+    expect(scenario.log.at(-1)).toBe("stop webrtc");
     scenario.pass(RETRY_MS + 100);
-    expect(scenario.log).toEqual(["start webrtc", "stop webrtc", "start webrtc"]);
+    expect(scenario.log.at(-1)).toBe("start webrtc");
+  });
+
+  it("ends with the token, and waits for the gateway when that is away", () => {
+    const scenario = new Scenario().fail("webrtc", unavailable);
+    scenario.execute(scenario.fallback.gatewayUnreachable());
+    expect(scenario.waits).toBe(1);
+    scenario.execute(scenario.fallback.gatewayReachable(scenario.now));
+    expect(scenario.log.at(-1)).toBe("start webrtc");
+    const refusal: Failure = { kind: "unauthorized", message: "", status: 401 };
+    scenario.fail("webrtc", unavailable);
+    scenario.execute(
+      scenario.fallback.cameraPolled({ state: null, message: "", liveEdge: null, refusal }, scenario.now),
+    );
+    expect(scenario.fallback.phase).toBe("unauthorized");
   });
 });
 

@@ -243,3 +243,36 @@ def test_an_invalid_camera_in_the_file_is_left_out_and_kept(place: Path) -> None
     assert "FRAME_RATE" in book.faults["yard"]
     assert "s3cret" not in book.faults["yard"]
     assert json.loads((place / "data" / "cameras.json").read_text())["cameras"] == kept
+
+
+async def test_cameras_that_somebody_waits_for_are_kept_captured(place: Path, open_gateway: Callable[[], Any]) -> None:
+    """A player polls a camera that is down, and asks for its media when it is live."""
+    table: dict[str, object] = {
+        "start": "on-demand",
+        "record": "never",
+        "url": "rtsp://127.0.0.1:1/1",
+        "engine": "rtsp",
+    }
+    write(place, door=table | {"sub_url": "rtsp://127.0.0.1:1/2"}, yard=table, gate=table)
+    client = await open_gateway()
+    service = client.app[GATEWAY].service
+
+    async def states(query: str) -> dict[str, str]:
+        reply = await client.get(f"/api/cameras?{query}")
+        assert reply.status == 200
+        return {each["camera_id"]: each["state"] for each in (await reply.json())["cameras"]}
+
+    assert await states("camera_id=door,nobody,yard") == {"door": "stopped", "yard": "stopped"}
+    assert (await states("camera_id=door,yard&hold=true")).keys() == {"door", "yard"}
+    sessions = [each.session for each in service.camera("door").renditions.values()]
+    assert len(sessions) == 2
+    await eventually(lambda: all(each.error_message for each in sessions), "an attempt was made for both streams")
+    before = service.camera("door").session.attempt_at
+    assert (await states("camera_id=door&hold=true"))["door"] in ("retrying", "connecting", "failed")
+    assert before is None or service.camera("door").session.attempt_at in (None, before), "not earlier than it is due"
+    assert await states("camera_id=gate&hold=false") == {"gate": "stopped"}
+    assert service.camera("door").viewers == {}
+    service.camera("door").awaited.end()
+    assert not service.camera("door").is_wanted
+    for query in ("hold=true", "camera_id=door&hold=yes"):
+        assert (await client.get(f"/api/cameras?{query}")).status == 400

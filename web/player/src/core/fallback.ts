@@ -18,7 +18,10 @@
 // 5. Judge nothing while the tab is hidden, because a hidden tab presents no frames. Check the camera at once when the tab
 //    is visible again, after a suspend, and when the network has changed.
 // 6. 401 and 403 end everything until there is another token.
-// 7. If the gateway reports the network as degraded, it sends few frames, and each may take DEGRADED_MS. No other
+// 7. A camera that is known not to be live is asked for on no transport: its state is polled, for all players of a page at
+//    once, until it is. The attempts that the gateway refuses are errors in the console of the browser, and cost as much as
+//    those that it answers.
+// 8. If the gateway reports the network as degraded, it sends few frames, and each may take DEGRADED_MS. No other
 //    transport would carry more, and this one recovers with the network.
 
 import { RetrySchedule } from "./retry-schedule.ts";
@@ -30,13 +33,14 @@ export type Command =
   | { type: "show"; id: number; transport: TransportName }
   | { type: "stop"; id: number }
   | { type: "check-camera" } // answered by cameraChecked() or gatewayUnreachable()
+  | { type: "wait-for-camera" } // poll the camera: answered by cameraPolled() or gatewayUnreachable() until it is to end
   | { type: "wait-for-gateway" }; // poll the gateway until it answers, then call gatewayReachable()
 
 export type Phase = "idle" | "starting" | "playing" | "interrupted" | "waiting" | "unauthorized";
 
 /** The gateway's answer about the camera. */
 export interface CameraCheck {
-  /** null if the gateway refused to answer. */
+  /** null if the gateway refused to answer; `notFound` if there is no such camera. */
   state: string | null;
   message: string;
   /** Why it refused, if the token has ended or does not allow this camera. */
@@ -55,8 +59,6 @@ interface StallCheck {
 
 /** Between rounds while nothing works. */
 export const RETRY_MS = 700;
-/** A missing camera may be added later, but trying every second would be too often. */
-export const NOT_FOUND_RETRY_MS = 5000;
 export const CHECK_INTERVAL_MS = 1000;
 /** Between checks while it is not known whether the transport has stalled. */
 export const STALL_CHECK_INTERVAL_MS = 250;
@@ -71,6 +73,8 @@ export class TransportFallback {
   attempt: StartedTransport | null = null;
   /** Why the camera has no frames, as far as it is known. */
   cameraDown: { state: string; message: string } | null = null;
+  /** Rule 7. */
+  isWaitingForCamera = false;
   isGatewayUnreachable = false;
   /** The origin of this page, if the gateway is unreachable because it does not allow it. */
   refusedOrigin: string | null = null;
@@ -104,7 +108,7 @@ export class TransportFallback {
     this.current = this.attempt = null;
     this.phase = "idle";
     this.endCheck();
-    this.isGatewayUnreachable = false;
+    this.isGatewayUnreachable = this.isWaitingForCamera = false;
     return commands;
   }
 
@@ -162,8 +166,8 @@ export class TransportFallback {
       }
       this.cameraDown = { state: failure.state ?? failure.kind, message: failure.message };
       this.phase = "waiting";
-      this.retryAt = now + (failure.kind === "notFound" ? NOT_FOUND_RETRY_MS : RETRY_MS);
-      return commands;
+      this.isWaitingForCamera = true;
+      return [...commands, { type: "wait-for-camera" }];
     }
     this.cameraDown = null;
     // A transport that has played may be tried again at once. It is delayed only if that fails.
@@ -207,9 +211,25 @@ export class TransportFallback {
     return this.restartIfStalled(current, now);
   }
 
-  /** The gateway did not answer `check-camera`. */
+  /** An answer to `wait-for-camera`. */
+  cameraPolled({ state, message, refusal }: CameraCheck, now: number): Command[] {
+    if (!this.isWaitingForCamera) return [];
+    if (refusal) return this.unauthorized(this.transports[0] ?? "webrtc", refusal);
+    if (state !== null && state !== "live") {
+      this.cameraDown = { state, message };
+      return [];
+    }
+    this.isWaitingForCamera = false;
+    this.allowFailed();
+    if (state === "live") return this.tryBest(now);
+    // What it refuses to tell about, the transports may tell more about.
+    this.retryAt = now + RETRY_MS;
+    return [];
+  }
+
+  /** The gateway did not answer `check-camera` or `wait-for-camera`. */
   gatewayUnreachable(): Command[] {
-    return this.checkedAt === null ? [] : this.waitForGateway();
+    return this.checkedAt === null && !this.isWaitingForCamera ? [] : this.waitForGateway();
   }
 
   /** The gateway answers again. */
@@ -230,7 +250,7 @@ export class TransportFallback {
     this.isVisible = isVisible;
     this.lastTick = now;
     if (!isVisible || isResumed) this.restartTimers(now);
-    if (!isVisible || this.isGatewayUnreachable) return [];
+    if (!isVisible || this.isGatewayUnreachable || this.isWaitingForCamera) return [];
     if (isResumed && this.current) return this.checkCamera(now);
     const { attempt } = this;
     if (attempt && !this.current && now - Math.max(attempt.since, this.checkedAt ?? 0) >= CHECK_INTERVAL_MS) {
@@ -309,6 +329,7 @@ export class TransportFallback {
     this.phase = this.current ? "interrupted" : "waiting";
     if (this.isGatewayUnreachable) return [];
     this.isGatewayUnreachable = true;
+    this.isWaitingForCamera = false;
     this.cameraDown = null;
     return [{ type: "wait-for-gateway" }];
   }

@@ -12,6 +12,7 @@ import type {
   SignedOut,
   Status,
 } from "../generated/api.ts";
+import { tellCameras } from "../player.ts";
 import { language } from "./i18n.ts";
 
 // In a variable, because the bundler would treat a literal as an asset.
@@ -93,6 +94,7 @@ export class Store extends EventTarget {
     try {
       this.access ??= await this.fetchJson<Access>("/api/access");
       this.status = await this.fetchStatus();
+      tellCameras(this.api, this.status.cameras);
       this.error = null;
       this.failures = 0;
     } catch (error) {

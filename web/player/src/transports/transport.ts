@@ -23,6 +23,10 @@ export interface TransportContext {
   onFrame(captured: number | null): void;
   /** Whether the gateway reports that the network is too slow for all frames. */
   onDegraded(isDegraded: boolean): void;
+  /** The state of a camera that is known not to be live, but may be in a moment; null if it is live, or not known. */
+  starting(): Failure | null;
+  /** Why the camera has no frames, if it is known by now that it has none. */
+  refusal(): Failure | null;
   /** The transport has ended. */
   onFailure(failure: Failure): void;
 }

@@ -148,6 +148,14 @@ export class WebRtcTransport implements Transport {
     });
     await peer.setLocalDescription();
     const offer = peer.localDescription?.sdp ?? "";
+    // What was asked while the offer was made may be answered.
+    const starting = this.context.starting();
+    const mustWait = starting?.state === "connecting" && waitingOffers >= WAITING_OFFERS_MAX;
+    const refusal = mustWait ? starting : this.context.refusal();
+    if (refusal) {
+      if (!this.stopping.signal.aborted) this.context.onFailure(refusal);
+      return;
+    }
     this.session = await (this.context.signaling === "whep" ? this.offerByWhep(offer) : this.offerBySocketIo(offer));
     if (this.stopping.signal.aborted) {
       this.session.close();
@@ -185,13 +193,20 @@ export class WebRtcTransport implements Transport {
         body: offer,
         signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
       });
-    const response = await post(`${this.query}${this.query ? "&" : "?"}wait=0`).catch(async (error: unknown) => {
-      const isNotLive = error instanceof ApiError && error.status === 409;
-      if (!isNotLive || this.stopping.signal.aborted || waitingOffers >= WAITING_OFFERS_MAX) throw error;
+    const waited = async () => {
       waitingOffers += 1;
       return await post(this.query).finally(() => {
         waitingOffers -= 1;
       });
+    };
+    const mayWait = () => waitingOffers < WAITING_OFFERS_MAX;
+    const isStarting = this.context.starting() !== null && mayWait();
+    const first = isStarting ? waited() : post(`${this.query}${this.query ? "&" : "?"}wait=0`);
+    const response = await first.catch(async (error: unknown) => {
+      const isNotLive = error instanceof ApiError && error.status === 409;
+      const isOver = this.stopping.signal.aborted || isStarting || this.context.refusal() !== null;
+      if (!isNotLive || isOver || !mayWait()) throw error;
+      return await waited();
     });
     const location = response.headers.get("Location");
     const servers = parseIceServers(response.headers.get("Link"));
