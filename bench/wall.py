@@ -38,10 +38,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from playwright.async_api import Browser, CDPSession, Page
 
+from bench.support.devtools import Tab, tab
 from bench.support.rtsp_farm import farm
-from tests.support.browser import chromium, count_kept
+from tests.support.browser import count_kept
 from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
 
@@ -82,12 +82,10 @@ class Record:
 
 
 class Wall:
-    """The page with its browser, and what is measured of it."""
+    """The page, and what is measured of it."""
 
-    def __init__(self, browser: Browser, page: Page, cdp: CDPSession) -> None:
-        self._browser = browser
+    def __init__(self, page: Tab) -> None:
         self._page = page
-        self._cdp = cdp
         self._frames: list[int] = []
 
     async def playing(self) -> int:
@@ -97,8 +95,8 @@ class Wall:
 
     async def sample(self) -> dict[str, float]:
         """The page's memory, after its garbage was collected."""
-        peers = await count_kept(self._cdp, "RTCPeerConnection")
-        found = (await self._cdp.send("Performance.getMetrics"))["metrics"]
+        peers = await count_kept(self._page, "RTCPeerConnection")
+        found = (await self._page.send("Performance.getMetrics"))["metrics"]
         metrics = {each["name"]: each["value"] for each in found}
         values = {
             "heap": metrics["JSHeapUsedSize"] / 1e6,
@@ -106,21 +104,11 @@ class Wall:
             "listeners": metrics["JSEventListeners"],
             "peers": float(peers),
         }
-        return values | await self._processes()
-
-    async def _processes(self) -> dict[str, float]:
-        browser = await self._browser.new_browser_cdp_session()
-        processes = (await browser.send("SystemInfo.getProcessInfo"))["processInfo"]
-        await browser.detach()
-        # Chromium has renderers of its own. The page's is the one that works.
-        page = max((each for each in processes if each["type"] == "renderer"), key=lambda each: float(each["cpuTime"]))
-        gpu = next((each for each in processes if each["type"] == "GPU"), None)
-        values = _memory_mb("page", page["id"])
-        return values | (_memory_mb("gpu", gpu["id"]) if gpu is not None else {})
+        return values | _memory_mb("page", self._page.process()) | _memory_mb("gpu", self._page.compositor())
 
 
-def _memory_mb(name: str, pid: int) -> dict[str, float]:
-    memory = psutil.Process(pid).memory_full_info()
+def _memory_mb(name: str, process: psutil.Process) -> dict[str, float]:
+    memory = process.memory_full_info()
     return {f"{name} {kind}": getattr(memory, kind.lower()) / 1e6 for kind in ("USS", "PSS", "RSS")}
 
 
@@ -129,7 +117,7 @@ def _gateway(gateway: GatewayProcess) -> dict[str, float]:
     text = gateway.fetch("/metrics")[2].decode()
     tasks = next(line for line in text.splitlines() if line.startswith("liveedge_tasks "))
     values = {"tasks": float(tasks.split()[1]), "descriptors": float(process.num_fds())}
-    return values | _memory_mb("gateway", gateway.pid)
+    return values | _memory_mb("gateway", process)
 
 
 def slope(points: Points) -> tuple[float, float, float]:
@@ -170,13 +158,10 @@ def report(record: Record, tiles: int, fps: int) -> bool:
 async def show(gateway: GatewayProcess, tiles: int, hours: float, size: str) -> Record:
     """Show the wall, and take samples."""
     record = Record()
-    width, height = map(int, size.split("x"))
-    async with chromium() as browser:
-        page = await browser.new_page(viewport={"width": width, "height": height})
-        await page.goto(f"{gateway.url}/#/wall")
-        cdp = await page.context.new_cdp_session(page)
-        await cdp.send("Performance.enable")
-        wall = Wall(browser, page, cdp)
+    async with tab(f"--window-size={size.replace('x', ',')}") as page:
+        await page.send("Performance.enable")
+        await page.send("Page.navigate", {"url": f"{gateway.url}/#/wall"})
+        wall = Wall(page)
 
         async def all_play() -> bool:
             await asyncio.sleep(1)

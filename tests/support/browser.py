@@ -8,9 +8,9 @@ microphones of a browser, of tabs (``tests.support.tabs``), and of WebRTC client
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
-from playwright.async_api import Browser, CDPSession, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 
@@ -82,7 +82,15 @@ def assert_moving_picture(seen: list[dict[str, Any]]) -> None:
     assert len({frame["hash"] for frame in seen}) > 1, seen
 
 
-async def count_kept(cdp: CDPSession, name: str) -> int:
+class DevTools(Protocol):
+    """A session of a page: Playwright's, or another."""
+
+    async def send(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send a command and return its result."""
+        ...
+
+
+async def count_kept(cdp: DevTools, name: str) -> int:
     """How many objects of a class the page still has after its garbage was collected. ``name`` is an expression."""
     group = {"objectGroup": "count_kept"}
     await cdp.send("HeapProfiler.collectGarbage")

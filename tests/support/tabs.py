@@ -5,42 +5,50 @@ Playwright only connects to it: the tab in front is visible, the others are hidd
 """
 
 import asyncio
-import re
+import contextlib
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from playwright.async_api import BrowserContext, Page, async_playwright
 
 from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.eventually import eventually
 
 START_S = 30.0
 """Far more than a start takes, even on a loaded machine."""
 
 
 @asynccontextmanager
-async def chromium_with_tabs() -> AsyncIterator[BrowserContext]:
-    """The browser's default context, with a blank tab in front."""
+async def chromium_process(*flags: str) -> AsyncIterator[tuple[int, str]]:
+    """A Chromium with a blank tab in front that nobody drives yet: its process id, and the address of its DevTools."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(
             CHROMIUM,
             *FLAGS,
+            *flags,
             "--headless=new",
-            "--window-size=1280,1000",
             "--remote-debugging-port=0",
             f"--user-data-dir={profile}",
             "about:blank",
-            stderr=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            async with async_playwright() as playwright:
-                browser = await playwright.chromium.connect_over_cdp(await _endpoint(process), no_defaults=True)
-                yield browser.contexts[0]
-                await browser.close()
+            yield process.pid, await _endpoint(process, Path(profile))
         finally:
             if process.returncode is None:
                 process.terminate()
-            await process.communicate()
+            await process.wait()
+
+
+@asynccontextmanager
+async def chromium_with_tabs() -> AsyncIterator[BrowserContext]:
+    """The browser's default context, with a blank tab in front."""
+    async with chromium_process("--window-size=1280,1000") as (_, endpoint), async_playwright() as playwright:
+        browser = await playwright.chromium.connect_over_cdp(endpoint, no_defaults=True)
+        yield browser.contexts[0]
+        await browser.close()
 
 
 @asynccontextmanager
@@ -58,10 +66,13 @@ async def frozen(page: Page) -> AsyncIterator[None]:
         await other.evaluate("document.title = 'another tab'")
 
 
-async def _endpoint(process: asyncio.subprocess.Process) -> str:
-    assert process.stderr is not None
-    async with asyncio.timeout(START_S):
-        while line := await process.stderr.readline():
-            if found := re.search(rb"(ws://\S+)", line):
-                return found[1].decode()
-    raise RuntimeError("Chromium ended before it listened; start it manually to see why")
+async def _endpoint(process: asyncio.subprocess.Process, profile: Path) -> str:
+    async def written() -> str | None:
+        assert process.returncode is None, "Chromium ended before it listened; start it manually to see why"
+        with contextlib.suppress(FileNotFoundError):
+            lines = (profile / "DevToolsActivePort").read_text().splitlines()
+            return f"ws://127.0.0.1:{lines[0]}{lines[1]}" if len(lines) == 2 else None
+        return None
+
+    address: str = await eventually(written, "Chromium listens", START_S)
+    return address
