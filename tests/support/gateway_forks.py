@@ -96,7 +96,9 @@ class Parent:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env={name: value for name, value in os.environ.items() if can_fork({name: value})},
+                env={name: value for name, value in os.environ.items() if can_fork({name: value})}
+                # OpenBLAS, which NumPy has, starts no threads then.
+                | {"OPENBLAS_NUM_THREADS": "1"},
             )
 
     def close(self) -> None:
@@ -160,8 +162,13 @@ def _run(request: dict[str, Any], files: list[int]) -> int:
 
 
 def _import_the_gateway() -> None:
-    for module in ("web.app", "web.cli"):
+    from aiohttp.web import Application
+
+    # And the cameras of most tests, which need NumPy.
+    for module in ("web.app", "web.cli", "tests.support.sources.engine"):
         importlib.import_module(module)
+    # It generates the document of the HTTP API, which is the same in each gateway.
+    importlib.import_module("web.api.routes").add_routes(Application())
     assert threading.active_count() == 1, "a thread would be missing in the children"
     gc.collect()
     gc.freeze()

@@ -6,7 +6,7 @@ bodies and answers from :func:`web.api.describe.describe`. A route without a des
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -55,9 +55,22 @@ TAGS = {
 }
 
 
-def openapi_document(app: web.Application, version: str) -> dict[str, Any]:
-    """The OpenAPI document of an application that has all its routes."""
-    operations = list(_operations(app))
+Route = tuple[str, str, Callable[..., Any]]
+"""Method, path with names of parameters in braces, and handler."""
+
+
+def routes_of(app: web.Application) -> tuple[Route, ...]:
+    """The routes of an application that the document describes."""
+    return tuple(
+        (route.method, route.resource.canonical, route.handler)
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD" and description_of(route.handler) is not None
+    )
+
+
+def openapi_document(routes: Iterable[Route], version: str) -> dict[str, Any]:
+    """The OpenAPI document of :func:`routes_of` an application."""
+    operations = list(_operations(routes))
     answers = (
         {Error}
         | {data for data, _ in MESSAGES.values()}
@@ -113,12 +126,11 @@ class _Schemas(GenerateJsonSchema):
         return self.mode == "serialization" or super().field_is_required(field, *rest, **options)
 
 
-def _operations(app: web.Application) -> Iterator[tuple[str, str, object, Description]]:
-    for route in app.router.routes():
-        resource = route.resource
-        description = description_of(route.handler)
-        if resource is not None and description is not None and route.method != "HEAD":
-            yield route.method, resource.canonical, route.handler, description
+def _operations(routes: Iterable[Route]) -> Iterator[tuple[str, str, object, Description]]:
+    for method, path, handler in routes:
+        description = description_of(handler)
+        if description is not None:
+            yield method, path, handler, description
 
 
 def _operation(method: str, path: str, handler: object, description: Description) -> dict[str, Any]:
