@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from gateway.camera_settings import CAMERA_ID, CameraSettings, RecordMode, StartMode
 from gateway.capture.publish_point import PUBLISH_URLS
 from gateway.capture_settings import EngineName
-from gateway.config.messages import Fault, InvalidSettingsError, Where, unknown
+from gateway.config.messages import Fault, InvalidSettingsError, unknown
+from gateway.config.place import NOWHERE, Where, respell
 
 TABLE_ONLY = ("url", "sub_url", "onvif_url", "talk_url", "engine")
 """Names that only a camera's table has. Its other names are also settings for all cameras."""
@@ -22,14 +23,17 @@ _SCHEMES: dict[str, tuple[str, ...]] = {
     EngineName.OPENCV: _RTSP,
 }
 
+_URL_NAMES = {"default": "RTSP_URL (or url in its table)"}
+"""Where the URL of a camera is written, if not as ``url`` in its table alone."""
 
-def check_camera_id(camera_id: str) -> None:
+
+def check_camera_id(camera_id: str, where: Where) -> None:
     if not CAMERA_ID.fullmatch(camera_id):
         message = (
             f"camera id {camera_id!r} cannot be used: use letters, digits, '-' and '_', at most 64, and begin with a"
             " letter or a digit"
         )
-        raise InvalidSettingsError(Fault("", "cameras", message))
+        raise InvalidSettingsError(Fault(where(), "cameras", message))
 
 
 def check_table(
@@ -38,7 +42,7 @@ def check_table(
     """Check the names of a table. ``process_names`` are the settings of the whole process."""
     if not isinstance(table, Mapping):
         message = f"cameras.{camera_id} is not a table: write [cameras.{camera_id}], and url below it"
-        raise InvalidSettingsError(Fault("", f"cameras.{camera_id}", message))
+        raise InvalidSettingsError(Fault(where(), f"cameras.{camera_id}", message))
     known = (*TABLE_ONLY, *model.model_fields)
     for name in table:
         if name in known:
@@ -78,8 +82,8 @@ def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
     )
     if not camera.url.get_secret_value().strip().lower().startswith(schemes):
         message = (
-            f"its URL does not start with rtsp:// or rtsps://{others}: set RTSP_URL, or url in the camera's table, to"
-            " the URL in the camera's manual, as in rtsp://user:password@192.0.2.7/stream1"
+            f"its URL does not start with rtsp:// or rtsps://{others}: set {_URL_NAMES.get(camera_id, 'url')} to the"
+            " URL in the camera's manual, as in rtsp://user:password@192.0.2.7/stream1"
         )
         raise _fault(camera_id, message, where, "url")
     if camera.sub_url is not None and not camera.sub_url.get_secret_value().strip().lower().startswith(schemes):
@@ -103,5 +107,6 @@ def check_tls(camera_id: str, camera: CameraSettings, where: Where) -> None:
 
 
 def _fault(camera_id: str, message: str, where: Where, *names: str) -> InvalidSettingsError:
-    place = next((place for name in names if (place := where(name))), "")
-    return InvalidSettingsError(Fault(place, names[0], f"camera {camera_id}: {message}"))
+    place = next((place for name in names if (place := where(name))), NOWHERE)
+    written = respell(message, ("rtsp_url", *CameraSettings.model_fields), where, place)
+    return InvalidSettingsError(Fault(place, names[0], f"camera {camera_id}: {written}"))

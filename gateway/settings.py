@@ -6,9 +6,9 @@ from in :mod:`gateway.config.loader`.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ValidationError, model_validator
+from pydantic import BeforeValidator, ValidationError, model_validator
 
 from gateway.camera_settings import CameraDefaults, CameraSettings, RecordMode, StartMode
 from gateway.camera_table import TABLE_ONLY, check_camera_id, check_table, check_tls, check_url
@@ -16,13 +16,23 @@ from gateway.capture_settings import EngineName
 from gateway.config.field import Applies, CommaList, OptionalSecret, SettingsGroup, setting
 from gateway.config.file import SettingsFile
 from gateway.config.loader import LoadedSettings, load, place_outside
-from gateway.config.messages import Fault, InvalidSettingsError, Where, contradiction, explain, nowhere
+from gateway.config.messages import Fault, InvalidSettingsError, contradiction, explain
+from gateway.config.place import NOWHERE, Place, Where, nowhere
 
 DEFAULT_CAMERA = "default"
 DEMO_CAMERA = "demo"
 
 DEMO_TABLES: Mapping[str, Mapping[str, Any]] = {DEMO_CAMERA: {"url": "fake://demo", "engine": EngineName.FAKE.value}}
 """The cameras where none is configured."""
+
+
+def _check_tables(tables: object) -> object:
+    """Refuse the settings of a camera where its table is expected."""
+    names = (*TABLE_ONLY, *CameraSettings.model_fields)
+    written = (name for name in names if isinstance(tables, Mapping) and not isinstance(tables.get(name, {}), Mapping))
+    if (name := next(written, None)) is not None:
+        raise ValueError(f"{name} is a setting of one camera: write it below [cameras.ID], as in [cameras.door]")
+    return tables
 
 
 class WebRtcSettings(SettingsGroup):
@@ -98,7 +108,7 @@ class GatewaySettings(CameraDefaults, WebRtcSettings, RtspServerSettings, Transc
         help="URL of the camera `default`: `rtsp://user:password@…`; user and password may contain any characters",
         applies=Applies.RUN,
     )
-    cameras: dict[str, dict[str, Any]] = setting(
+    cameras: Annotated[dict[str, dict[str, Any]], BeforeValidator(_check_tables)] = setting(
         {},
         help="the tables `[cameras.ID]`, see below; without `RTSP_URL` and any table there is the camera `demo`",
         applies=Applies.LIVE,
@@ -127,11 +137,12 @@ class GatewaySettings(CameraDefaults, WebRtcSettings, RtspServerSettings, Transc
             raise InvalidSettingsError(Fault(file.where("rtsp_url"), "rtsp_url", message))
         for camera_id, table in self.camera_tables().items():
 
-            def where(*keys: str, camera_id: str = camera_id) -> str:
+            def where(*keys: str, camera_id: str = camera_id) -> Place:
                 if keys == ("url",) and camera_id == DEFAULT_CAMERA and self.rtsp_url is not None:
                     return place_outside("rtsp_url") or file.where("rtsp_url")
                 # A value that is not in the table is the one for all cameras.
-                return file.where("cameras", camera_id, *keys) or place_outside(keys[0]) or file.where(*keys)
+                here = file.where("cameras", camera_id, *keys)
+                return here if here or not keys else place_outside(keys[0]) or file.where(*keys)
 
             self.camera(camera_id, table, where)
 
@@ -155,7 +166,7 @@ class GatewaySettings(CameraDefaults, WebRtcSettings, RtspServerSettings, Transc
 
         Raises :class:`~gateway.errors.SettingsError`.
         """
-        check_camera_id(camera_id)
+        check_camera_id(camera_id, where)
         check_table(camera_id, table, self.camera_model, type(self).model_fields, where)
         names = [name for name in self.camera_model.model_fields if name in type(self).model_fields]
         values: dict[str, Any] = {name: getattr(self, name) for name in names}
@@ -167,13 +178,13 @@ class GatewaySettings(CameraDefaults, WebRtcSettings, RtspServerSettings, Transc
         if "engine" in values:
             values["capture_engine"] = values.pop("engine")
 
-        def where_written(*keys: str) -> str:
-            return where(*keys) or (where("engine") if keys[:1] == ("capture_engine",) else "")
+        def where_written(*keys: str) -> Place:
+            return where(*keys) or (where("engine") if keys[:1] == ("capture_engine",) else NOWHERE)
 
         try:
             camera = self.camera_model(**values)
         except ValidationError as error:
-            raise explain(error, where_written, f"camera {camera_id}: ") from None
+            raise explain(error, where_written, self.camera_model, f"camera {camera_id}: ") from None
         check_url(camera_id, camera, where)
         check_tls(camera_id, camera, where)
         return camera

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from gateway.config.loader import unknown_names
+from gateway.config.loader import located, unknown_names
 from gateway.errors import LiveedgeError, redact
 from web.heap import limit_arenas
 from web.observability.logs import name_worker, set_up_logging
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             log.warning("%s", warning)
         return int(options.run(settings, options))
     except LiveedgeError as error:
-        print(f"liveedge: {redact(error)}", file=sys.stderr)
+        print(f"liveedge: {redact(located(error, Settings))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -20,7 +20,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.config.loader import config_file, env_files
+from gateway.config.loader import config_file, env_files, located
 from gateway.errors import LiveedgeError
 from web.gateway import Gateway
 from web.settings import Settings
@@ -78,8 +78,9 @@ class SettingsWatch:
             settings = await asyncio.to_thread(self._load)
             summary = await self._gateway.reload(settings)
         except LiveedgeError as error:
-            self._gateway.reload_error = str(error)
-            log.error("the settings are not changed: %s", error)  # noqa: TRY400  (the message is complete)
+            told = located(error, Settings)
+            self._gateway.reload_error = told
+            log.error("the settings are not changed: %s", told)  # noqa: TRY400  (the message is complete)
         except Exception:
             self._gateway.reload_error = "the new settings could not be applied; the log has the reason"
             log.exception("the new settings could not be applied")

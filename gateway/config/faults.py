@@ -38,6 +38,8 @@ TEXTS: Mapping[str, str] = {
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
     "json_invalid": "is not JSON",
+    "path_type": "must be text: a path",
+    "ip_any_network": "must be an IP address, or a network as in 192.0.2.0/24",
     "none_required": "must be null",
 }
 """By the type of pydantic's error; the braces are its context."""

@@ -12,10 +12,10 @@ Nothing else has to be edited for a new setting: :func:`changed` (reload), :mod:
 :mod:`web.settings_docs` read this data.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic.fields import FieldInfo
@@ -64,7 +64,7 @@ class SettingsGroup(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         for name, field in cls.model_fields.items():
-            data = _data(field)
+            data = data_of(field)
             if data is None:
                 raise TypeError(f"{cls.__name__}.{name}: define this setting with gateway.config.field.setting()")
             if not isinstance(field.description, str) or not field.description.strip():
@@ -98,12 +98,12 @@ def settings_of(model: type[BaseModel]) -> Iterator[Setting]:
             if field is None or name in seen:
                 continue
             seen.add(name)
-            yield Setting(name, group.title, field, field.description or "", **(_data(field) or {}))
+            yield Setting(name, group.title, field, field.description or "", **(data_of(field) or {}))
 
 
 def describe_field(field: FieldInfo) -> str:
     """The help text with the unit, for a field that is used outside of its group."""
-    unit = (_data(field) or {}).get("unit")
+    unit = (data_of(field) or {}).get("unit")
     return f"{field.description} (unit: {unit})" if unit else field.description or ""
 
 
@@ -123,7 +123,31 @@ def with_values(source: M, settings: M, *applies: Applies) -> M:
     return settings.model_copy(update={name: getattr(source, name) for name in kept})
 
 
-def _data(field: FieldInfo) -> Mapping[str, Any] | None:
+def fields_at(model: type[BaseModel], keys: Iterable[str]) -> Mapping[str, FieldInfo]:
+    """The fields of the table that the keys lead to, as in ``auth.tokens.door``; none where that is no such table."""
+    found: Any = model
+    for key in keys:
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            field = found.model_fields.get(key)
+            found = _table_type(field.annotation) if field is not None else None
+        else:
+            found = _table_type(get_args(found)[1]) if get_origin(found) is dict else None
+    return found.model_fields if isinstance(found, type) and issubclass(found, BaseModel) else {}
+
+
+def _table_type(annotation: Any) -> Any:
+    """The class, or the ``dict[…]``, in ``Annotated[…]`` and in a union."""
+    if get_origin(annotation) is dict or not get_args(annotation):
+        return annotation
+    found = [_table_type(each) for each in get_args(annotation)]
+    is_table = (
+        each for each in found if get_origin(each) is dict or (isinstance(each, type) and issubclass(each, BaseModel))
+    )
+    return next(is_table, None)
+
+
+def data_of(field: FieldInfo) -> Mapping[str, Any] | None:
+    """What :func:`setting` was given of a field; ``None`` for a field that it has not made."""
     extra = field.json_schema_extra
     data = extra.get(_KEY) if isinstance(extra, dict) else None
     return data if isinstance(data, dict) else None

@@ -8,11 +8,12 @@ inline table for example, has the line of the key that contains it. The lines ar
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from gateway.config.place import NOWHERE, Place
 from gateway.errors import SettingsError
 
 CLOSE_ENOUGH = 0.72
@@ -21,6 +22,7 @@ CLOSE_ENOUGH = 0.72
 _HEADER = re.compile(r"\s*\[\[?(?P<keys>[^\[\]]+)\]\]?\s*(?:#.*)?$")
 _PAIR = re.compile(r"""\s*(?P<keys>(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
 _KEY = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+_AT = re.compile(r"\(at line (?P<line>\d+), column (?P<column>\d+)\)$")
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,22 @@ class SettingsFile:
         try:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise SettingsError(f"{path} is not valid TOML: {error}") from None
+            raise SettingsError(_invalid(path, text, str(error))) from None
         return cls(path, values, _lines(text))
 
-    def where(self, *keys: str) -> str:
-        """The beginning of a message about a key: ``liveedge.toml, line 7: ``. Empty text if the file lacks the key."""
+    def where(self, *keys: str) -> Place:
+        """The place of a key: ``liveedge.toml, line 7``. It is empty if the file lacks the key."""
         value: object = self.values
         for key in keys:
             if not isinstance(value, Mapping):
                 break  # an index: a list has no lines of its own
             if key not in value:
-                return ""
+                return NOWHERE
             value = value[key]
         for length in range(len(keys), 0, -1):
             if (line := self.lines.get(keys[:length])) is not None:
-                return f"{self.path.name}, line {line}: "
-        return f"{self.path.name}: "
+                return Place(f"{self.path.name}, line {line}")
+        return Place(self.path.name)
 
 
 def suggestion(name: str, known: Iterable[str], cutoff: float = CLOSE_ENOUGH) -> str | None:
@@ -70,19 +72,40 @@ def suggestion(name: str, known: Iterable[str], cutoff: float = CLOSE_ENOUGH) ->
     return close[0] if close else None
 
 
+def _invalid(path: Path, text: str, error: str) -> str:
+    """The message for a file that is no TOML. ``error``, of the parser: ``Invalid value (at line 3, column 8)``."""
+    if "overwrite" in error or "twice" in error:
+        # The parser names the end of the second one, or no line.
+        seen: dict[tuple[str, ...], int] = {}
+        for number, keys in _written(text):
+            if keys in seen:
+                name = ".".join(keys)
+                return f"{path.name}, line {number}: {name} is there already, in line {seen[keys]}: remove one of them"
+            seen[keys] = number
+    if (at := _AT.search(error)) is None:
+        return f"{path.name} is not valid TOML: {error}"
+    what = f"{error[: at.start()].strip()}, column {at['column']}"
+    hint = ': text is written in quotes, as in host = "127.0.0.1"' if what.startswith("Invalid value") else ""
+    return f"{path.name}, line {at['line']}: is not valid TOML: {what}{hint}"
+
+
 def _lines(text: str) -> dict[tuple[str, ...], int]:
     lines: dict[tuple[str, ...], int] = {}
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.split("\n"), start=1):
-        if header := _HEADER.match(line):
-            keys = table = _split(header["keys"])
-        elif pair := _PAIR.match(line):
-            keys = table + _split(pair["keys"])
-        else:
-            continue
+    for number, keys in _written(text):
         for length in range(1, len(keys) + 1):
             lines.setdefault(keys[:length], number)
     return lines
+
+
+def _written(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Each line with a header or a key, and all keys that lead to it."""
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.split("\n"), start=1):
+        if header := _HEADER.match(line):
+            table = _split(header["keys"])
+            yield number, table
+        elif pair := _PAIR.match(line):
+            yield number, table + _split(pair["keys"])
 
 
 def _split(keys: str) -> tuple[str, ...]:

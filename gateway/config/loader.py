@@ -15,7 +15,7 @@ Rules:
 
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -34,7 +34,8 @@ from pydantic_settings import (
 
 from gateway.config.file import SettingsFile, suggestion
 from gateway.config.messages import Fault, InvalidSettingsError, explain, unknown
-from gateway.errors import SettingsError
+from gateway.config.place import NOWHERE, Place, names_in, respell
+from gateway.errors import LiveedgeError, SettingsError
 
 ENVIRONMENT_ONLY = ("environment", "liveedge_config")
 """These name the files to read, and so cannot be written in one."""
@@ -88,23 +89,53 @@ def load(model: type[S], overrides: Mapping[str, Any]) -> S:
     if model.is_complete:
         for name in file.values:
             if name not in model.model_fields:
-                raise InvalidSettingsError(Fault(file.where(name), name, unknown(name, model.model_fields)))
+                message = _misplaced(file.values[name], model.model_fields) or unknown(name, model.model_fields)
+                raise InvalidSettingsError(Fault(file.where(name), name, message))
 
-    def where(*keys: str) -> str:
+    def where(*keys: str) -> Place:
         if keys[0] in overrides:
-            return ""
+            return NOWHERE
         return place_outside(keys[0]) or file.where(*keys)
 
     try:
         settings = model(**overrides)
     except ValidationError as error:
-        raise explain(error, where) from None
+        raise explain(error, where, model) from None
     except OSError as error:
         raise SettingsError(f"{error.filename} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"a .env file is not UTF-8 ({error.reason}): save it as UTF-8") from None
     settings.check_file(file)
     return settings
+
+
+def _misplaced(table: object, known: Iterable[str]) -> str:
+    """The message for a table that is not one of ours and has settings in it; empty for anything else."""
+    found = next((name for name in known if isinstance(table, Mapping) and name in table), None)
+    if found is None:
+        return ""
+    return f"{found} is not written in a table: move it above the first [table] of the file, and remove this one"
+
+
+def located(error: LiveedgeError, model: type[LoadedSettings]) -> str:
+    """The message of an error, with the place of the first setting that it names, and all of them named as written.
+
+    A message that has its place, or names no setting that is written anywhere, is unchanged.
+    """
+    message = str(error)
+    if isinstance(error, InvalidSettingsError):
+        return message
+    try:
+        file = SettingsFile.read(config_file())
+
+        def where(name: str) -> Place:
+            return place_outside(name) or file.where(name)
+
+        known = model.model_fields
+        place = next((place for name in names_in(message, known) if (place := where(name))), NOWHERE)
+        return f"{place}{respell(message, known, where, place)}" if place else message
+    except (SettingsError, OSError, UnicodeDecodeError):
+        return message  # a file that cannot be read any more
 
 
 OF_NODE_JS = frozenset(
@@ -144,13 +175,13 @@ def env_files() -> tuple[str, ...]:
     return (".env", f".env.{environment}") if environment else (".env",)
 
 
-def place_outside(name: str) -> str:
-    """Where a setting is that wins over ``liveedge.toml``: ``environment: `` or ``.env, line 3: ``, or empty."""
+def place_outside(name: str) -> Place:
+    """Where a setting is that wins over ``liveedge.toml``: ``environment`` or ``.env, line 3``, or nowhere."""
     for place, values in _places():
         key = next((key for key, value in values.items() if key.lower() == name.lower() and value), None)
         if key is not None:
-            return f"{place(key)}: "
-    return ""
+            return Place(place(key), key)
+    return NOWHERE
 
 
 def unknown_names(model: type[BaseSettings], prefixes: tuple[str, ...]) -> list[str]:

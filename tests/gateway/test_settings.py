@@ -34,7 +34,7 @@ def test_settings_of_other_packages_are_ignored(empty_place: Path, monkeypatch: 
 
 def test_a_wrong_value_is_refused_with_its_place(empty_place: Path) -> None:
     (empty_place / "liveedge.toml").write_text("frame_rate = 1\ncapture_timeout = 'long'")
-    with pytest.raises(SettingsError, match=r"^liveedge\.toml, line 2: CAPTURE_TIMEOUT: "):
+    with pytest.raises(SettingsError, match=r"^liveedge\.toml, line 2: capture_timeout: "):
         load_settings()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.loader import unknown_names
+from gateway.config.loader import located, unknown_names
 from gateway.config.messages import InvalidSettingsError
 from gateway.errors import SettingsError
 from web.settings import PREFIXES, Settings, load_settings
@@ -32,21 +32,51 @@ def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("[cameras.door]\nurl='rtsp://h/'\nrecrod = 'always'", r"line 3: camera door: recrod .* did you mean record\?"),
         ("[cameras.door]\nurl='rtsp://h/'\nport = 80", r"line 3: camera door: port is a setting of the whole gateway"),
         ("cameras.door = {url = 'rtsp://h/', colour = 1}", r"line 1: camera door: colour"),
-        ("# ü\nport = 'many'", r"liveedge.toml, line 2: PORT: "),
-        ("[cameras.door]\nurl='rtsp://h/'\n\ncapture_timeout = 1", r"line 4: camera door: CAPTURE_TIMEOUT: "),
-        ("[cameras.door]\nurl='rtsp://h/'\nengine = 'vlc'", r"line 3: camera door: CAPTURE_ENGINE: "),
+        ("# ü\nport = 'many'", r"liveedge.toml, line 2: port: must be a whole number$"),
+        (
+            "[cameras.door]\nurl='rtsp://h/'\n\ncapture_timeout = 1",
+            r"line 4: camera door: capture_timeout: must be at least 100$",
+        ),
+        ("[cameras.door]\nurl='rtsp://h/'\nengine = 'vlc'", r"line 3: camera door: capture_engine: "),
         ("\n[cameras.door]\nrecord='never'", r"line 2: camera door: url is missing: add it to the table"),
         ("[auth.tokens.me]\nscope = ['view']", r"line 2: auth.tokens.me.scope is not a setting"),
-        ("trusted_proxies = [false]", r"line 1: TRUSTED_PROXIES: .*an address or a network is text"),
-        ("cameras = 5", r"line 1: CAMERAS: "),
-        ("cameras.door = 5", r"line 1: CAMERAS.DOOR: "),
-        ("port = \ndebug = true", "not valid TOML.*line 1"),
-        ("debug = true\nport = 8189", "^liveedge.toml, line 2: PORT and WEBRTC_UDP_PORT are both 8189"),
-        ("record = 'always'\nstart = 'on-demand'", "line 2: RECORD = always .* START = on-demand"),
+        ("trusted_proxies = [false]", r"line 1: trusted_proxies: .*an address or a network is text"),
+        ("cameras = 5", r"line 1: cameras: must be a table$"),
+        ("cameras.door = 5", r"line 1: cameras.door: must be a table$"),
+        ("port = \ndebug = true", "line 1: is not valid TOML"),
+        ("debug = true\nport = 8189", "^liveedge.toml, line 2: port and webrtc_udp_port are both 8189"),
+        (
+            "record = 'always'\nstart = 'on-demand'",
+            r"line 2: record = \"always\" .* start = \"on-demand\": set record = \"capture\" to .* remove start$",
+        ),
         ("[cameras.d]\nurl='rtsp://h/'\nrecord='always'\nstart='on-demand'", r"line 4: camera d: record = \"always\""),
         ("[cameras.d]\nurl='rtsp://h/'\nengine='pyav'\ncapture_engine='opencv'", r"line 4: camera d: engine and"),
         ("rtsp_url='rtsp://h/'\n[cameras.default]\nurl='rtsp://h/2'", r"line 1: rtsp_url .* remove one of them"),
-        ("archive_max_age = 60\n[cameras.d]\nurl='rtsp://h/'", "line 1: camera d: ARCHIVE_MAX_AGE .60 s. is shorter"),
+        (
+            "port = 'many'\n[cameras]\nurl = 'rtsp://h/'",
+            "line 1: port: .*; .*line 2: cameras: url is a setting of one camera",
+        ),
+        ("[cameras.'a b']\nurl = 'rtsp://h/'", "line 1: camera id 'a b' cannot be used"),
+        ("[auth]\ntoken = 'x'", r"line 2: auth.token is not a setting: did you mean auth_token, above the first"),
+        ("[auth.tokens.me]\nscope = 1", r"line 2: auth.tokens.me.scope is not a setting: did you mean scopes\?"),
+        ("[server]\nport = 1", "line 1: port is not written in a table: move it above the first"),
+        ("cors_origins = ['a', 1]", "line 1: cors_origins, entry 2: must be text$"),
+        ("trusted_proxies = 'a'", "line 1: trusted_proxies, entry 1: must be an IP address, or a network as in"),
+        ("archive_max_age = '7d'", r"line 1: archive_max_age: must be a number \(unit: s\)$"),
+        ("archive_url = 'ftp://h'", r"line 1: archive_url: must be as in s3://bucket/liveedge$"),
+        ("node_tls_ca_file = 1", "line 1: node_tls_ca_file: must be text: a path$"),
+        ("mqtt_url = 'h'", "line 1: mqtt_url: must be like mqtt://"),
+        ("oidc_issuer = 'https://h'", "line 1: oidc_issuer is set without oidc_client_id: "),
+        (
+            "workers = 2\ndatabase_url = 'sqlite:///x'",
+            "line 1: workers gives .* remove database_url, or set workers = 1$",
+        ),
+        (
+            "[cameras.d]\nurl='rtsps://h/'\ncapture_tls_ca_file='x'",
+            "line 3: camera d: capture_tls_ca_file does nothing without capture_tls_verify = true: set both$",
+        ),
+        ("[cameras.d]\nurl='ftp://h/'", "line 2: camera d: its URL does not start .*: set url to the URL in"),
+        ("archive_max_age = 60\n[cameras.d]\nurl='rtsp://h/'", "line 1: camera d: archive_max_age .60 s. is shorter"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_place(empty_place: Path, text: str, message: str) -> None:
@@ -92,12 +122,12 @@ def test_the_places_that_win_over_the_file_are_named(empty_place: Path, monkeypa
         load_settings()
     monkeypatch.setenv("ENVIRONMENT", "dev")
     (empty_place / ".env.dev").write_text("port=more\n")
-    with pytest.raises(SettingsError, match=r"^\.env\.dev, line 1: PORT: "):
+    with pytest.raises(SettingsError, match=r"^\.env\.dev, line 1: port: "):
         load_settings()
     monkeypatch.setenv("PORT", "")
-    with pytest.raises(SettingsError, match=r"^\.env\.dev, line 1: PORT: "):
+    with pytest.raises(SettingsError, match=r"^\.env\.dev, line 1: port: "):
         load_settings()
-    with pytest.raises(SettingsError, match=r"^PORT: "):
+    with pytest.raises(SettingsError, match=r"^port: "):
         load_settings(port="none")
 
 
@@ -116,5 +146,41 @@ def test_an_error_has_each_fault_with_its_setting(empty_place: Path) -> None:
     (empty_place / "liveedge.toml").write_text("port = -1\nframe_rate = 'fast'")
     with pytest.raises(InvalidSettingsError) as caught:
         load_settings()
-    faults = {fault.setting: fault.place for fault in caught.value.faults}
+    faults = {fault.setting: str(fault.place) for fault in caught.value.faults}
     assert faults == {"port": "liveedge.toml, line 1: ", "frame_rate": "liveedge.toml, line 2: "}
+
+
+def test_a_contradiction_names_each_setting_as_it_is_written(
+    empty_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (empty_place / "liveedge.toml").write_text("database_url = 'sqlite:///x'")
+    monkeypatch.setenv("WORKERS", "2")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value).startswith("environment: WORKERS gives each process an index of its own, and database_url")
+    assert str(caught.value).endswith("remove database_url, or set WORKERS=1")
+
+
+def test_no_message_has_the_value_of_a_secret(empty_place: Path) -> None:
+    for name in Settings.model_fields:
+        for value in ("'topsecret'", "[['topsecret']]"):
+            (empty_place / "liveedge.toml").write_text(f"{name} = {value}")
+            try:
+                load_settings()
+            except SettingsError as error:
+                message = str(error).replace(f"{name}.topsecret", "").replace("id 'topsecret'", "")
+                assert "topsecret" not in message, (name, message)
+                assert re.match(r"liveedge\.toml, line 1: ", message), (name, message)
+                assert name.upper() not in message, (name, message)
+
+
+def test_what_is_found_later_is_located_too(empty_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (empty_place / "liveedge.toml").write_text("debug = true\nhost = '0.0.0.0'")
+    error = SettingsError("HOST is 0.0.0.0 and no URL is safe: set AUTH_TOKEN, or AUTH_DISABLED=true")
+    told = "liveedge.toml, line 2: host is 0.0.0.0 and no URL is safe: set auth_token, or auth_disabled = true"
+    assert located(error, Settings) == told
+    monkeypatch.setenv("HOST", "0.0.0.0")
+    assert located(error, Settings) == f"environment: {error}"
+    assert located(SettingsError("PORT and LANG are nowhere"), Settings) == "PORT and LANG are nowhere"
+    (empty_place / "liveedge.toml").write_text("debug = ")
+    assert located(error, Settings) == str(error), "the file cannot be read any more"

@@ -116,6 +116,6 @@ class OidcSettings(SettingsGroup):
             raise contradiction(
                 "OIDC_ISSUER is set without OIDC_CLIENT_ID: register the gateway as a client with the provider, and set"
                 " its id",
-                "oidc_client_id",
+                "oidc_issuer",
             )
         return self

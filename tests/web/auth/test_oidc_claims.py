@@ -98,7 +98,7 @@ async def test_sessions_are_bounded() -> None:
 
 
 def test_an_issuer_without_tls_and_a_client_without_id_are_refused() -> None:
-    with pytest.raises(SettingsError, match="OIDC_CLIENT_ID"):
+    with pytest.raises(SettingsError, match="oidc_client_id"):
         load_settings(oidc_issuer=ISSUER)
     with pytest.raises(SettingsError, match="without TLS"):
         OidcProvider(load_settings(oidc_issuer="http://login.example", oidc_client_id="a"), OffsetClock())

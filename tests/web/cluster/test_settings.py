@@ -14,17 +14,17 @@ URL = "postgresql+psycopg://liveedge:Hunter2-secret@192.0.2.1/liveedge"
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"cluster_url": URL, "rtsp_url": "rtsp://192.0.2.2/"}, "remove RTSP_URL.*POST /api/cameras"),
+        ({"cluster_url": URL, "rtsp_url": "rtsp://192.0.2.2/"}, "remove rtsp_url.*POST /api/cameras"),
         ({"cluster_url": URL, "cameras": {"door": {"url": "rtsp://192.0.2.2/"}}}, r"remove \[cameras.door\]"),
-        ({"node_name": "a"}, "NODE_NAME describes a node of a cluster, and CLUSTER_URL is not set"),
+        ({"node_name": "a"}, "node_name describes a node of a cluster, and cluster_url is not set"),
         ({"cluster_url": URL, "node_name": "a b"}, "(?i)node_name"),
         ({"cluster_url": URL, "node_url": "recorder.example"}, "(?i)node_url"),
         ({"cluster_url": URL, "node_weight": 0}, "(?i)node_weight"),
-        ({"cluster_url": URL, "workers": 2}, "WORKERS .*CLUSTER_URL.*set one of them"),
-        ({"database_url": URL, "workers": 2}, "remove DATABASE_URL, or set WORKERS=1"),
+        ({"cluster_url": URL, "workers": 2}, "workers .*cluster_url.*set one of them"),
+        ({"database_url": URL, "workers": 2}, "remove database_url, or set workers = 1"),
         ({"workers": 0}, "(?i)workers"),
-        ({"workers": 4, "webrtc_udp_port": 65_533}, "WEBRTC_UDP_PORT 65533 leaves no port for each of 4 WORKERS"),
-        ({"workers": 4, "webrtc_udp_port": 7998}, "PORT 8000 is among those .*, 7998 to 8001"),
+        ({"workers": 4, "webrtc_udp_port": 65_533}, "webrtc_udp_port 65533 leaves no port for each of 4 workers"),
+        ({"workers": 4, "webrtc_udp_port": 7998}, "port 8000 is among those .*, 7998 to 8001"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, object], message: str) -> None:

@@ -30,15 +30,15 @@ def test_an_address(url: str, address: BrokerAddress) -> None:
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ('mqtt_url = "broker"', "MQTT_URL: must be like mqtt://"),
-        ('mqtt_url = "http://s3cret@broker"', "MQTT_URL: must be like mqtt://"),
-        ('mqtt_url = "mqtt://s3cret@"', "MQTT_URL: must be like mqtt://"),
-        ('mqtt_url = "mqtt://broker:99999"', "MQTT_URL: must be like mqtt://"),
-        ('mqtt_url = "mqtt://broker/topic"', "MQTT_URL: must be like mqtt://"),
-        ('mqtt_ca_file = "/no/such.pem"', "MQTT_CA_FILE: has no certificates"),
-        ('mqtt_topic = "a/+/b"', "MQTT_TOPIC: must match"),
-        ('mqtt_topic = ""', "MQTT_TOPIC: must match"),
-        ('mqtt_topic = "a/"', "MQTT_TOPIC: must match"),
+        ('mqtt_url = "broker"', "mqtt_url: must be like mqtt://"),
+        ('mqtt_url = "http://s3cret@broker"', "mqtt_url: must be like mqtt://"),
+        ('mqtt_url = "mqtt://s3cret@"', "mqtt_url: must be like mqtt://"),
+        ('mqtt_url = "mqtt://broker:99999"', "mqtt_url: must be like mqtt://"),
+        ('mqtt_url = "mqtt://broker/topic"', "mqtt_url: must be like mqtt://"),
+        ('mqtt_ca_file = "/no/such.pem"', "mqtt_ca_file: has no certificates"),
+        ('mqtt_topic = "a/+/b"', "mqtt_topic: must be as in liveedge"),
+        ('mqtt_topic = ""', "mqtt_topic: must be as in liveedge"),
+        ('mqtt_topic = "a/"', "mqtt_topic: must be as in liveedge"),
     ],
 )
 def test_a_wrong_value_says_where_it_is(place: Path, line: str, text: str) -> None:

@@ -240,7 +240,7 @@ def test_an_invalid_camera_in_the_file_is_left_out_and_kept(place: Path) -> None
     (place / "data" / "cameras.json").write_text(json.dumps({"version": 1, "cameras": kept}))
     book = CameraStore(load())
     assert set(book.cameras()) == {"door"}
-    assert "FRAME_RATE" in book.faults["yard"]
+    assert "frame_rate" in book.faults["yard"]
     assert "s3cret" not in book.faults["yard"]
     assert json.loads((place / "data" / "cameras.json").read_text())["cameras"] == kept
 
