@@ -15,6 +15,7 @@ from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.cluster.model import KeyName
 from gateway.compiled import pure_reason
 from gateway.errors import SettingsError
+from web.announcement import announcement, url_host
 from web.api.routes import add_routes
 from web.api.shared_answers import SHARED_ANSWERS, SharedAnswers
 from web.auth.access_file import AccessFile
@@ -237,7 +238,7 @@ async def _serve_rtsp(app: web.Application, settings: Settings, worker: Worker |
         # Nobody asked for it: another RTSP server on this machine must not keep the gateway from its work.
         log.warning("no RTSP server: %s", error)
     else:
-        log.info("cameras can be read at rtsp://%s:%d/CAMERA", settings.host, gateway.rtsp.port)
+        log.info("cameras can be read at rtsp://%s:%d/CAMERA", url_host(settings.host), gateway.rtsp.port)
 
 
 def _announce(app: web.Application, listener: Listener) -> None:
@@ -247,7 +248,6 @@ def _announce(app: web.Application, listener: Listener) -> None:
     else:
         log.info("runs as pure Python, which takes more CPU: %s", pure)
     host, port = listener.address
-    shown = f"[{host}]" if ":" in host else host
     cameras_by_id = app[GATEWAY].service.cameras
     for camera in cameras_by_id.values():
         for rendition in camera.renditions.values():
@@ -258,4 +258,5 @@ def _announce(app: web.Application, listener: Listener) -> None:
         worker.tell_ready()  # and the parent process tells the person
         return
     # On standard output and without a prefix: this line is for the person who started the process.
-    print(f"liveedge is at http://{shown}:{port}/ with {len(cameras_by_id)} camera(s)", flush=True)  # noqa: T201
+    url, hint = announcement(host, port)
+    print(f"liveedge is at {url} with {len(cameras_by_id)} camera(s){hint}", flush=True)  # noqa: T201

@@ -29,6 +29,7 @@ from gateway.tcp_server import listening_sockets
 from hls.archive.data_dir import lock_data_dir, unlock_data_dir
 from hls.cluster.sqlite_store import SqliteStore
 from hls.evidence.signing import FILE_NAME, load_key
+from web.announcement import announcement
 from web.auth.access_file import make_file
 from web.auth.signing_key import kept_key
 from web.descriptors import raise_limit
@@ -151,10 +152,10 @@ class Supervisor:
         for child in self._children:
             await child.ready.wait()
         host, port = self._http[0].getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
         log.info("%d workers serve", len(self._children))
         # On standard output and without a prefix: this line is for the person who started the process.
-        print(f"liveedge is at http://{shown}:{port}/ with {len(self._children)} workers", flush=True)  # noqa: T201
+        url, hint = announcement(host, port)
+        print(f"liveedge is at {url} with {len(self._children)} workers{hint}", flush=True)  # noqa: T201
 
     async def _keep(self, child: _Child) -> None:
         """Rules 2 and 3."""
