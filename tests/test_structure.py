@@ -94,7 +94,10 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "auth": {"settings", "private_files"},
         "middleware": {"settings", "auth", "descriptors"},
         "cluster": {"settings", "auth"},
-        "workers": {"settings", "auth", "cluster", "descriptors", "private_files", "socket_activation"},
+        "workers": {
+            *("settings", "announcement", "auth", "cluster", "descriptors", "listen_error", "private_files"),
+            "socket_activation",
+        },
         "observability": {"settings", "gateway", "auth"},
         "observability.metrics": {
             "settings",

@@ -1,7 +1,6 @@
 """``create_app``: the gateway as an aiohttp application. ``serve``: the process that runs it."""
 
 import asyncio
-import errno
 import gc
 import logging
 import signal
@@ -31,6 +30,7 @@ from web.descriptors import raise_limit
 from web.gateway import GATEWAY, Gateway
 from web.heap import keep_trimmed
 from web.http_runner import http_runner
+from web.listen_error import listen_error
 from web.middleware.admission import Admission
 from web.middleware.listener import Listener
 from web.middleware.security_headers import SecurityHeaders
@@ -217,10 +217,7 @@ async def _listen(listener: Listener, settings: Settings, worker: Worker | None)
         else:
             await listener.start(inherited_sockets())
     except OSError as error:
-        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened: {error.strerror}"
-        raise SettingsError(
-            f"port {settings.port} on {settings.host} {why}; set PORT (0 takes a free one) or HOST to another"
-        ) from None
+        raise listen_error(settings.host, settings.port, error) from None
 
 
 async def _serve_rtsp(app: web.Application, settings: Settings, worker: Worker | None) -> None:

@@ -17,6 +17,7 @@ start, and one message on standard error says what to do.
 import argparse
 import asyncio
 import logging
+import math
 import os
 import sys
 import threading
@@ -24,9 +25,10 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 from gateway.config.loader import located, unknown_names
-from gateway.errors import LiveedgeError, redact
+from gateway.errors import LiveedgeError, SettingsError, redact
 from web.heap import limit_arenas
 from web.observability.logs import name_worker, set_up_logging
 from web.settings import PREFIXES, Settings, load_settings
@@ -36,6 +38,11 @@ log = logging.getLogger("liveedge")
 
 UMASK = 0o027
 """Of all files that are made: the group may read, others may not."""
+
+SETTINGS_HELP = (
+    "Settings are made in the environment (PORT=8001 liveedge) or in liveedge.toml (port = 8001);"
+    " docs/configuration.md lists them all."
+)
 
 THREADS_END_S = 0.5
 """How long to wait for threads at the end. Their work was done before, so only a thread that hangs is still running."""
@@ -61,8 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says also where settings are made, as people look for them among the options."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with a message and exit code 2."""
+        hint = (
+            SETTINGS_HELP if message.startswith("unrecognized") else f"{self.prog} --help lists commands and options."
+        )
+        super().error(f"{message}\n{hint}")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="liveedge", description="Serve the live edge of RTSP cameras.")
+    parser = _Parser(prog="liveedge", description="Serve the live edge of RTSP cameras.", epilog=SETTINGS_HELP)
     parser.set_defaults(run=_serve)
     parser.add_argument(
         "--version", action="version", version=f"liveedge {version('liveedge')}", help="print the version"
@@ -79,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
     _add_verify(commands)
     webhook = commands.add_parser("webhook", help="the webhooks of the settings")
-    actions = webhook.add_subparsers(metavar="ACTION", required=True)
+    actions = webhook.add_subparsers(metavar="test NAME", required=True)
     test = actions.add_parser("test", help="send a message to an endpoint and report how it answers")
     test.add_argument("name", metavar="NAME", help="as in [webhooks.NAME]")
     test.set_defaults(run=_webhook_test)
@@ -95,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_discover(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_discover(commands: "argparse._SubParsersAction[_Parser]") -> None:
     discover = commands.add_parser(
         "discover",
         help="find cameras on the network",
@@ -111,7 +129,7 @@ def _add_discover(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     discover.set_defaults(run=_discover)
 
 
-def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_verify(commands: "argparse._SubParsersAction[_Parser]") -> None:
     verify = commands.add_parser(
         "verify",
         help="verify an export, the file of a recording, or all recordings",
@@ -125,9 +143,12 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value <= 30:
-        raise argparse.ArgumentTypeError("between 0 and 30")
+        raise argparse.ArgumentTypeError("must be a number from 0 to 30")
     return value
 
 
@@ -186,7 +207,11 @@ def _exit_without_hanging_threads() -> None:
 def _probe(settings: Settings, options: argparse.Namespace) -> int:
     from web.probe import probe
 
-    camera = settings.camera("probe", {"url": options.url})
+    try:
+        camera = settings.camera("probe", {"url": options.url})
+    except SettingsError as error:
+        told = str(error).removeprefix("camera probe: ").replace("its URL", "the camera's URL")
+        raise SettingsError(told.replace("set url to the URL", "use the URL")) from None
     try:
         for line in probe(camera):
             print(line)

@@ -6,6 +6,7 @@ inline table for example, has the line of the key that contains it. The lines ar
 """
 
 import difflib
+import errno
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,7 +42,7 @@ class SettingsFile:
         except (FileNotFoundError, NotADirectoryError):
             return cls(path)
         except OSError as error:
-            raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+            raise SettingsError(unreadable(path, error)) from None
         except UnicodeDecodeError as error:
             line = path.read_bytes()[: error.start].count(b"\n") + 1
             raise SettingsError(f"{path}, line {line}: is not UTF-8: save the file as UTF-8") from None
@@ -64,6 +65,15 @@ class SettingsFile:
             if (line := self.lines.get(keys[:length])) is not None:
                 return Place(f"{self.path.name}, line {line}")
         return Place(self.path.name)
+
+
+def unreadable(path: object, error: OSError) -> str:
+    """The message for a file of settings that cannot be read."""
+    advice = {
+        errno.EACCES: "let the user that runs liveedge read it",
+        errno.EISDIR: "it is a directory, and must be a file",
+    }.get(error.errno or 0)
+    return f"{path} cannot be read" + (f": {advice}" if advice else f" ({error.strerror})")
 
 
 def suggestion(name: str, known: Iterable[str], cutoff: float = CLOSE_ENOUGH) -> str | None:

@@ -32,7 +32,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from gateway.config.file import SettingsFile, suggestion
+from gateway.config.file import SettingsFile, suggestion, unreadable
 from gateway.config.messages import Fault, InvalidSettingsError, explain, unknown
 from gateway.config.place import NOWHERE, Place, names_in, respell
 from gateway.errors import LiveedgeError, SettingsError
@@ -102,7 +102,7 @@ def load(model: type[S], overrides: Mapping[str, Any]) -> S:
     except ValidationError as error:
         raise explain(error, where, model) from None
     except OSError as error:
-        raise SettingsError(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise SettingsError(unreadable(error.filename, error)) from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"a .env file is not UTF-8 ({error.reason}): save it as UTF-8") from None
     settings.check_file(file)
@@ -129,13 +129,26 @@ def located(error: LiveedgeError, model: type[LoadedSettings]) -> str:
         file = SettingsFile.read(config_file())
 
         def where(name: str) -> Place:
-            return place_outside(name) or file.where(name)
+            return place_outside(name) or file.where(name) or _in_one_table(file, name)
 
         known = model.model_fields
         place = next((place for name in names_in(message, known) if (place := where(name))), NOWHERE)
         return f"{place}{respell(message, known, where, place)}" if place else message
     except (SettingsError, OSError, UnicodeDecodeError):
         return message  # a file that cannot be read any more
+
+
+def _in_one_table(file: SettingsFile, name: str) -> Place:
+    """Where the only camera's table is that has a setting."""
+    names = ("engine", name) if name == "capture_engine" else (name,)
+    tables = file.values.get("cameras", {})
+    found = [
+        Place(str(file.where("cameras", camera_id, each).text), each)
+        for camera_id, table in (tables.items() if isinstance(tables, Mapping) else ())
+        for each in names
+        if isinstance(table, Mapping) and each in table
+    ]
+    return found[0] if len(found) == 1 else NOWHERE
 
 
 OF_NODE_JS = frozenset(

@@ -19,7 +19,7 @@ _WORDS = frozenset({"url"})
 class Place:
     """``text``: ``liveedge.toml, line 7`` or ``environment``; empty for what is written nowhere: an argument of a call.
 
-    ``name``: how the environment or a ``.env`` file writes the setting; empty where it is not written there.
+    ``name``: how the setting is written there where that is not its name in ``liveedge.toml``.
     """
 
     text: str = ""
@@ -59,10 +59,11 @@ def respell(message: str, known: Collection[str], where: Where, default: Place) 
 
     def spell(match: re.Match[str]) -> str:
         name = match["name"].lower()
-        if name not in known or name in _WORDS or (where(name) or default).name:
+        place = where(name)
+        if name not in known or name in _WORDS or (not place and default.name):
             return match[0]
-        if match["value"] is None:
-            return name
+        if place.name or match["value"] is None:
+            return f"{place.spelled(name)}{match['value'] or ''}"
         value = match["value"].strip(" =")
         return f"{name} = {value}" if _BARE.fullmatch(value) else f'{name} = "{value}"'
 

@@ -116,8 +116,11 @@ class Database:
                 options = self._server.options(url)
             self._make_file()
             engine = self._connect(url, options)
-        except (ArgumentError, NoSuchModuleError) as error:
-            raise SettingsError(f"DATABASE_URL cannot be used: {redact(error)}") from None
+        except (ArgumentError, NoSuchModuleError):
+            raise SettingsError(
+                "DATABASE_URL cannot be used: write it as in sqlite:////srv/liveedge/index.db or"
+                " postgresql+psycopg://user@host/name"
+            ) from None
         except ValueError:
             # The error repeats the text in place of the port, which may be the end of a password.
             raise SettingsError(

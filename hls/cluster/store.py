@@ -36,11 +36,12 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from gateway.cluster.model import EXPIRY_S, REQUEST_MAX_S, KeyName, Node, Owner, View
 from gateway.config.field import split_commas
 from gateway.config.messages import install_extra
-from gateway.errors import SettingsError, StorageError, redact
+from gateway.errors import SettingsError, StorageError
 from hls.archive.database_server import DatabaseServer
 from hls.cluster import schema, shared
 from hls.cluster.changes import Change
 
+NO_POSTGRES = "CLUSTER_URL must be that of a PostgreSQL server: postgresql+psycopg://user@host/name"
 AWAY = "the database of the cluster cannot be reached at present"
 
 FORGET_S = 3600
@@ -89,9 +90,7 @@ class PostgresStore:
         try:
             url = make_url(self._url)
             if url.get_backend_name() != "postgresql":
-                raise SettingsError(
-                    "CLUSTER_URL must be that of a PostgreSQL server: postgresql+psycopg://user@host/name"
-                )
+                raise SettingsError(NO_POSTGRES)
             options = self._server.options(url)
             longest_ms = round(REQUEST_MAX_S * 1000)
             options.setdefault("connect_args", {})["options"] = (
@@ -99,8 +98,8 @@ class PostgresStore:
                 f"-c statement_timeout={longest_ms} -c idle_in_transaction_session_timeout={2 * longest_ms}"
             )
             engine = create_engine(url, **options)
-        except (ArgumentError, NoSuchModuleError) as error:
-            raise SettingsError(f"CLUSTER_URL cannot be used: {redact(error)}") from None
+        except (ArgumentError, NoSuchModuleError):
+            raise SettingsError(NO_POSTGRES) from None
         except ValueError:
             raise SettingsError("CLUSTER_URL cannot be used: its host or port cannot be read") from None
         except ModuleNotFoundError as error:

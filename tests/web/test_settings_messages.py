@@ -179,6 +179,9 @@ def test_what_is_found_later_is_located_too(empty_place: Path, monkeypatch: pyte
     error = SettingsError("HOST is 0.0.0.0 and no URL is safe: set AUTH_TOKEN, or AUTH_DISABLED=true")
     told = "liveedge.toml, line 2: host is 0.0.0.0 and no URL is safe: set auth_token, or auth_disabled = true"
     assert located(error, Settings) == told
+    (empty_place / "liveedge.toml").write_text("[cameras.d]\nurl = 'rtsp://h/'\nengine = 'a:B'")
+    told = located(SettingsError("CAPTURE_ENGINE 'a:B' cannot be imported"), Settings)
+    assert told == "liveedge.toml, line 3: engine 'a:B' cannot be imported"
     monkeypatch.setenv("HOST", "0.0.0.0")
     assert located(error, Settings) == f"environment: {error}"
     assert located(SettingsError("PORT and LANG are nowhere"), Settings) == "PORT and LANG are nowhere"

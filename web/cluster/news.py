@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from hls.archive.database_server import DatabaseServer
 from hls.cluster.shared import CHANNEL
@@ -33,15 +33,16 @@ class ClusterNews:
     """
 
     def __init__(self, url: str, on_news: Callable[[str | None], None]) -> None:
-        self._url = make_url(url)
+        self._url = url
         self._on_news = on_news
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to listen."""
-        if self._url.get_driver_name() == DRIVER:
-            self._task = asyncio.create_task(self._run(), name="cluster-news")
-        elif self._url.get_backend_name() == "postgresql":
+        url = make_url(self._url)
+        if url.get_driver_name() == DRIVER:
+            self._task = asyncio.create_task(self._run(url), name="cluster-news")
+        elif url.get_backend_name() == "postgresql":
             log.info("cluster: changes by other nodes are known within a second, and sooner with postgresql+psycopg:")
 
     async def close(self) -> None:
@@ -50,22 +51,22 @@ class ClusterNews:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _run(self) -> None:
+    async def _run(self, url: URL) -> None:
         import psycopg
 
         while True:
             try:
-                await self._listen()
+                await self._listen(url)
             except (psycopg.Error, OSError) as error:
                 # The requests of the cluster tell the same, to people.
                 log.debug("cluster: notifications of other nodes do not come at present: %s", type(error).__name__)
             await asyncio.sleep(AGAIN_S)
 
-    async def _listen(self) -> None:
+    async def _listen(self, url: URL) -> None:
         import psycopg
 
-        place = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        options = DatabaseServer.options(self._url)["connect_args"]
+        place = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        options = DatabaseServer.options(url)["connect_args"]
         async with await psycopg.AsyncConnection.connect(place, autocommit=True, **options) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
             self._on_news(None)

@@ -13,7 +13,6 @@ Rules:
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import signal
@@ -33,6 +32,7 @@ from web.announcement import announcement
 from web.auth.access_file import make_file
 from web.auth.signing_key import kept_key
 from web.descriptors import raise_limit
+from web.listen_error import listen_error
 from web.private_files import write_private
 from web.settings import Settings
 from web.socket_activation import inherited_sockets
@@ -119,10 +119,7 @@ class Supervisor:
             try:
                 self._http = listening_sockets(settings.host, settings.port)
             except OSError as error:
-                why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened: {error.strerror}"
-                raise SettingsError(
-                    f"port {settings.port} on {settings.host} {why}; set PORT (0 takes a free one) or HOST to another"
-                ) from None
+                raise listen_error(settings.host, settings.port, error) from None
         if settings.rtsp_server:
             try:
                 self._rtsp = listening_sockets(settings.host, settings.rtsp_port)
