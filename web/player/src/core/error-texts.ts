@@ -166,6 +166,8 @@ const PROBLEMS_KO: Record<FieldProblem, string> = {
   enum: "다음 중 하나여야 합니다: {expected}",
   json_invalid: "올바른 JSON이 아닙니다.",
   none_required: "비어 있어야 합니다.",
+  path_type: "파일 경로를 글자로 입력해야 합니다.",
+  ip_any_network: "192.0.2.0/24와 같은 IP 주소 또는 네트워크여야 합니다.",
   value_error: "올바르지 않은 값입니다.",
 };
 
