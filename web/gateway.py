@@ -190,7 +190,7 @@ class Gateway:
                 clock,
                 self.cluster_archive.stored,
             )
-            self.exports.parts = NodeExports(self.cluster, forwarding, self.cluster_archive.index)
+            self.exports.parts = NodeExports(self.cluster, self.cluster_nodes, forwarding, self.cluster_archive.index)
             self.node_files = NodeFiles(forwarding, clock)
             self.joined_clips = JoinedClips(
                 self.cluster,

@@ -6,7 +6,9 @@ Rules:
 
 1. A node is asked if it has files of the time in the index of all recordings, or if it owns a camera: its newest file
    may not be in the index yet.
-2. The part is an export of that node, asked for by this one (``is_part``): that node asks nobody else. It is deleted
+2. A node that was lost is named as away where it was alive in the time: it may have been writing a file that is not in
+   the index. What a node that ended in order has recorded is all in the index.
+3. The part is an export of that node, asked for by this one (``is_part``): that node asks nobody else. It is deleted
    there when this one has it.
 """
 
@@ -17,13 +19,14 @@ from pathlib import Path
 
 import aiohttp
 
-from gateway.clock import to_rfc3339
+from gateway.clock import CLOCK_RATE, to_rfc3339
 from gateway.cluster.model import Node
 from gateway.errors import LiveedgeError, NodeAwayError, StorageError
 from hls.evidence.export_job import ExportRequest, ExportState
 from hls.evidence.export_parts import Holders
 from hls.evidence.export_zip import CancelledExportError
 from web.cluster.forwarding import CHUNK_BYTES, Forwarding
+from web.cluster.nodes import ClusterNodes
 from web.cluster.recordings import SharedIndex
 from web.cluster.service import Cluster
 
@@ -37,25 +40,27 @@ JSON = {"Content-Type": "application/json"}
 class NodeExports:
     """See the module. Lives on the event loop."""
 
-    def __init__(self, cluster: Cluster, forwarding: Forwarding, index: SharedIndex) -> None:
+    def __init__(self, cluster: Cluster, nodes: ClusterNodes, forwarding: Forwarding, index: SharedIndex) -> None:
         self._cluster = cluster
+        self._nodes = nodes
         self._forwarding = forwarding
         self._index = index
 
     async def holders(self, request: ExportRequest) -> Holders:
-        """Rule 1. Raises :class:`~gateway.errors.StorageError` while the database is away."""
+        """Rules 1 and 2. Raises :class:`~gateway.errors.StorageError` while the database is away."""
         coordinator, names = self._cluster.coordinator, set[str]()
         for camera_id in request.cameras:
             rows = await self._index.find(camera_id, request.start_90k, request.end_90k, ROWS_MAX, request.rendition)
             names |= {row.file.node_name for row in rows}
             owner = self._forwarding.node(coordinator.view.owner(camera_id).node_id)
             names |= {owner.name} if owner is not None else set()
+        names |= self._nodes.lost_after(request.start_90k / CLOCK_RATE)
         names.discard(coordinator.node.name)
         alive = {node.name for node in coordinator.view.nodes.values()}
         return Holders(sorted(names & alive), sorted(names - alive))
 
     async def fetch(self, node: str, request: ExportRequest, path: Path, is_cancelled: Callable[[], bool]) -> bool:
-        """Rule 2."""
+        """Rule 3."""
         there = self._forwarding.named(node)
         if there is None:
             raise NodeAwayError(node, f"the node {node} of the cluster is away: it has recordings of this time")

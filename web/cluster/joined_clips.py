@@ -110,6 +110,8 @@ class JoinedClips:
                 away.append(name)
             elif answer:
                 found[name] = answer
+        # It may have been writing a file that is not in the index.
+        away += sorted(self._nodes.lost_after(start_90k / CLOCK_RATE) - {*asked})
         if not found:
             async with self._own.clip(camera_id, start_90k, end_90k, rendition) as file:
                 yield file, away

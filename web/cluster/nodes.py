@@ -17,6 +17,9 @@ KNOWN_S = 30.0
 (:mod:`~.absent_nodes`)."""
 
 
+SEEN_S = 60.0
+"""The time at which a node was alive last is that of the database, to ten seconds. Clocks of nodes may differ."""
+
 AWAY = "Liveedge-Away"
 """The field of an answer that names the nodes of a cluster that are away and may have more."""
 
@@ -66,6 +69,11 @@ class ClusterNodes:
     def lost(self) -> list[str]:
         """As :meth:`absent`, without those that ended in order."""
         return self._away(with_ended=False)
+
+    def lost_after(self, since_s: float) -> set[str]:
+        """Those of :meth:`lost` that were alive after a time, Unix seconds, as far as it is known."""
+        seen_s = {node.name: node.seen_at.timestamp() for node in self._cluster.absent}
+        return {name for name in self.lost() if seen_s.get(name, since_s) + SEEN_S >= since_s}
 
     def _away(self, *, with_ended: bool) -> list[str]:
         alive = {node.name for node in self._cluster.coordinator.view.nodes.values()}

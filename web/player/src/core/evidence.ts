@@ -24,6 +24,8 @@ interface Manifest {
   /** Files beside the clips. */
   files?: { file: string; sha256: string }[];
   public_keys: { id: string; public_key: string }[];
+  /** Nodes of a cluster that were away: what they recorded is not in it. */
+  away?: string[];
 }
 
 /** What there is to say. The page has a sentence for each `kind`. */
@@ -40,6 +42,7 @@ export interface Finding {
     | "sourceChanged"
     | "sourceMissing"
     | "sourceUnsigned"
+    | "nodeAway"
     | "recordsRight"
     | "recordWrong"
     | "chainBroken"
@@ -127,6 +130,7 @@ export async function verifyExport(
     say("notAnExport", "", true);
     return findings;
   }
+  for (const node of manifest.away ?? []) say("nodeAway", node);
   const listed = new Set<string>();
   const clips = manifest.cameras.flatMap(({ clips }) => clips);
   for (const each of [...clips, ...(manifest.files ?? [])]) {

@@ -3,6 +3,7 @@
 import type { RecordedRange, View } from "../core/timeline.ts";
 import type { Segment, SegmentPage } from "../generated/api.ts";
 import { multipartParts } from "../transports/multipart.ts";
+import { askAllNodes } from "./away.ts";
 import { store } from "./store.ts";
 
 const PAGE = 500;
@@ -14,9 +15,8 @@ export async function segmentsOf(camera: string, view: View, signal: AbortSignal
   const query = new URLSearchParams({ start: iso(view.from), end: iso(view.to), limit: String(PAGE) });
   const all: Segment[] = [];
   for (let page = 0; page < PAGES_MAX; page++) {
-    const { segments, next_cursor } = await store.api.json<SegmentPage>(`/api/cameras/${camera}/segments?${query}`, {
-      signal,
-    });
+    const path = `/api/cameras/${camera}/segments?${query}`;
+    const { segments, next_cursor } = await askAllNodes<SegmentPage>("segments", path, signal);
     all.push(...segments);
     if (next_cursor === null) break;
     query.set("cursor", next_cursor);

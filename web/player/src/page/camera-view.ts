@@ -8,6 +8,7 @@ import { icon } from "../icons.ts";
 import type { LiveEdgePlayer, Statistics } from "../player.ts";
 import { findActivity } from "./activity.ts";
 import { fileTime, saveBlob } from "./archive.ts";
+import { awayNote } from "./away.ts";
 import { ClipControls } from "./clip-controls.ts";
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
@@ -163,6 +164,7 @@ export class CameraView {
           ...this.clip.elements,
           ...zoomControls(this.timeline),
         ),
+        awayNote(this.closing.signal),
         this.message,
       ),
       h(

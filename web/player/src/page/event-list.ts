@@ -5,6 +5,7 @@ import { type EventMark, isMoment, toMark } from "../core/event-marks.ts";
 import { dayOf, type View } from "../core/timeline.ts";
 import type { EventList as EventPage } from "../generated/api.ts";
 import { iso } from "./archive.ts";
+import { askAllNodes } from "./away.ts";
 import { h } from "./dom.ts";
 import { clock, shortDay } from "./format.ts";
 import { t } from "./i18n.ts";
@@ -24,7 +25,7 @@ export async function eventsIn(
   if (!store.hasScope("view")) return none;
   const query = new URLSearchParams({ start: iso(view.from), end: iso(view.to), limit: String(EVENTS_MAX) });
   try {
-    const page = await store.api.json<EventPage>(`/api/cameras/${camera}/events?${query}`, { signal });
+    const page = await askAllNodes<EventPage>("events", `/api/cameras/${camera}/events?${query}`, signal);
     return { marks: page.events.map(toMark), hasMore: page.next_cursor !== null };
   } catch (error) {
     if (error instanceof ApiError && [401, 403, 404].includes(error.status)) return none;

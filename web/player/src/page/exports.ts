@@ -5,6 +5,7 @@ import { errorText } from "../core/error-texts.ts";
 import type { Export, ExportList, NewExport, SignedUrl } from "../generated/api.ts";
 import { type Icon, icon } from "../icons.ts";
 import { save } from "./archive.ts";
+import { askAllNodes, awayNote } from "./away.ts";
 import { h, setText } from "./dom.ts";
 import { type ExportsMessageKey, t } from "./exports-i18n.ts";
 import { messageOf } from "./failure.ts";
@@ -83,6 +84,7 @@ export class ExportsView {
       this.from.element,
       this.to.element,
       h("label", { class: "check wide" }, this.burnIn, t("burnIn")),
+      awayNote(this.closing.signal),
       h("button", { class: "primary" }, t("start")),
       this.message,
     );
@@ -137,7 +139,7 @@ export class ExportsView {
     const { signal } = this.closing;
     let isBusy = false;
     try {
-      const { exports } = await store.api.json<ExportList>("/api/exports", { signal });
+      const { exports } = await askAllNodes<ExportList>("exports", "/api/exports", signal);
       this.show(exports);
       isBusy = exports.some(({ state }) => state === "waiting" || state === "running");
     } catch (error) {
@@ -179,6 +181,7 @@ export class ExportsView {
 class Row {
   readonly element: HTMLElement;
   private readonly state = h("small", { role: "status" });
+  private readonly incomplete = h("p", { class: "away", hidden: true });
   private readonly progress = h("progress", { max: 1 });
   private readonly download: HTMLButtonElement;
   private readonly share: HTMLButtonElement;
@@ -208,6 +211,7 @@ class Row {
         h("b", {}, this.what),
         h("span", {}, `${since(start)} – ${clock(end)}${shown.burn_in_time ? ` · ${t("withTime")}` : ""}`),
         this.state,
+        this.incomplete,
         this.progress,
       ),
       this.download,
@@ -224,7 +228,10 @@ class Row {
     const size = shown.size !== null ? ` · ${bytes(shown.size)}` : "";
     const { error, message, reason, values } = shown;
     const text = errorText(language, { error: error ?? "", reason, values }) ?? message;
-    const why = text ? `: ${text}` : "";
+    const why = text && !isDone ? `: ${text}` : "";
+    // One that is done says what is not in it: nobody is to believe that nothing was recorded.
+    this.incomplete.hidden = !isDone || !text;
+    setText(this.incomplete, isDone && text ? t("incomplete", { message: text }) : "");
     setText(this.state, `${t(`state_${shown.state}` as ExportsMessageKey)}${size}${kept}${why}`);
     this.element.dataset.state = shown.state;
     this.progress.hidden = isDone || shown.state === "failed";

@@ -104,6 +104,8 @@ const en = {
   legendSub: "sub stream only",
   legendEvent: "event",
   legendActivity: "activity",
+  nodesAway:
+    "Not all nodes of the cluster answer: {nodes}. What they recorded may be missing here, in clips and in exports.",
   nextActivity: "Next activity (N)",
   previousActivity: "Previous activity (Shift+N)",
   noNextActivity: "Nothing more has happened in the recordings since.",
@@ -342,6 +344,8 @@ const ko: Record<PageMessageKey, string> = {
   legendSub: "서브 스트림만",
   legendEvent: "이벤트",
   legendActivity: "활동",
+  nodesAway:
+    "응답하지 않는 클러스터 노드: {nodes}. 그 노드의 녹화와 이벤트는 여기와 클립, 내보내기에서 빠져 있을 수 있습니다.",
   nextActivity: "다음 활동 (N)",
   previousActivity: "이전 활동 (Shift+N)",
   noNextActivity: "이후 녹화에는 활동이 없습니다.",

@@ -7,6 +7,7 @@
 import { addDays, addMonths, isoDay, momentOf, momentsOf, parseClock, utcOffset, weeksOf } from "../core/moment.ts";
 import type { RecordedDays } from "../generated/api.ts";
 import { icon } from "../icons.ts";
+import { askAllNodes, awayNote } from "./away.ts";
 import { isDialogOpen, openDialog, titledDialog } from "./dialog.ts";
 import { h, setText } from "./dom.ts";
 import { clock } from "./format.ts";
@@ -97,6 +98,7 @@ class MomentDialog {
         this.body,
       ),
       h("p", { class: "muted legend legendDay" }, t("dayRecorded")),
+      awayNote(this.closing.signal),
       h(
         "form",
         {
@@ -221,7 +223,7 @@ class MomentDialog {
     const load = async (camera: string) => {
       const query = new URLSearchParams({ first, last, zone });
       const path = `/api/cameras/${camera}/days?${query}`;
-      const { days } = await store.api.json<RecordedDays>(path, { signal: this.closing.signal });
+      const { days } = await askAllNodes<RecordedDays>("days", path, this.closing.signal);
       return new Set(days);
     };
     for (const camera of this.events.cameras()) {

@@ -7,6 +7,7 @@ import { SharedClock } from "../core/shared-clock.ts";
 import { dayOf, firstView, mergeRanges, type RecordedRange, reveal } from "../core/timeline.ts";
 import { icon } from "../icons.ts";
 import { rangeOf, segmentsOf } from "./archive.ts";
+import { awayNote } from "./away.ts";
 import { chooseCameras } from "./camera-chooser.ts";
 import { ClipControls } from "./clip-controls.ts";
 import { h, setText } from "./dom.ts";
@@ -158,6 +159,7 @@ export class PlaybackView {
           ...this.clip.elements,
           ...zoomControls(this.timeline),
         ),
+        awayNote(this.closing.signal),
         this.message,
       ),
     );
