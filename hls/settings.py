@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 from pydantic import model_validator
 
 from gateway.camera_settings import CameraSettings
-from gateway.config.field import Applies, OptionalSecret, SettingsGroup, setting
+from gateway.config.field import Applies, OptionalSecret, SettingsGroup, Url, setting
 from gateway.config.messages import contradiction
 
 
@@ -182,7 +182,7 @@ class ObjectStorageSettings(SettingsGroup):
         " storage](s3.md)",
         applies=Applies.RESTART,
     )
-    archive_endpoint: str | None = setting(
+    archive_endpoint: Url | None = setting(
         None,
         unset="Amazon S3",
         example="https://s3.example.org",

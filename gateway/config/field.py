@@ -16,8 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
 
@@ -164,6 +165,21 @@ def split_commas(value: object) -> object:
 def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
+
+def check_url(url: str) -> str:
+    """Refuse a URL whose host or port cannot be read. Raises ``ValueError``, without the URL."""
+    try:
+        parts = urlsplit(url)
+        is_readable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_readable = False
+    if not is_readable:
+        raise ValueError("is not a URL with a host, and a port from 1 to 65535 if any")
+    return url
+
+
+Url = Annotated[str, AfterValidator(check_url)]
+"""A URL. Which schemes are right, the ``pattern`` of the setting says."""
 
 CommaList = Annotated[list[str], NoDecode, BeforeValidator(split_commas)]
 """A list in ``liveedge.toml``; text with commas in the environment."""

@@ -65,6 +65,9 @@ def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("archive_max_age = '7d'", r"line 1: archive_max_age: must be a number \(unit: s\)$"),
         ("archive_url = 'ftp://h'", r"line 1: archive_url: must be as in s3://bucket/liveedge$"),
         ("node_tls_ca_file = 1", "line 1: node_tls_ca_file: must be text: a path$"),
+        ("auth_jwks_url = 'https://[h:x'", "line 1: auth_jwks_url: is not a URL with a host, and a port from 1 to"),
+        ("oidc_issuer = 'https://h:99999/'", "line 1: oidc_issuer: is not a URL with a host"),
+        ("push_services = ['https://[h/']", "line 1: push_services: is not a URL with a host"),
         ("mqtt_url = 'h'", "line 1: mqtt_url: must be like mqtt://"),
         ("oidc_issuer = 'https://h'", "line 1: oidc_issuer is set without oidc_client_id: "),
         (

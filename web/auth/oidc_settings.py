@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from gateway.access import Scope
-from gateway.config.field import Applies, SettingsGroup, setting
+from gateway.config.field import Applies, SettingsGroup, Url, setting
 from gateway.config.messages import contradiction
 from web.auth.roles import SCOPES, Role
 
@@ -44,7 +44,7 @@ class OidcSettings(SettingsGroup):
 
     title: ClassVar[str] = "Sign-in"
 
-    oidc_issuer: str | None = setting(
+    oidc_issuer: Url | None = setting(
         None,
         pattern="^https?://",
         example="https://login.example/realms/site",
@@ -85,7 +85,7 @@ class OidcSettings(SettingsGroup):
         " themselves, see [sign in with OIDC](oidc.md#roles)",
         applies=Applies.RESTART,
     )
-    oidc_redirect_url: str | None = setting(
+    oidc_redirect_url: Url | None = setting(
         None,
         pattern=r"^https?://.*/auth/callback$",
         example="https://cameras.example/auth/callback",

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from gateway.access import Scope
-from gateway.config.field import Applies, setting
+from gateway.config.field import Applies, Url, setting
 from web.auth.oidc_settings import OidcSettings
 
 TOKEN_MIN_CHARS = 16
@@ -71,7 +71,7 @@ class AuthSettings(OidcSettings):
         help="secret of JWTs that are signed with HS256; at least 32 bytes",
         applies=Applies.LIVE,
     )
-    auth_jwks_url: str | None = setting(
+    auth_jwks_url: Url | None = setting(
         None,
         pattern="^https?://",
         example="https://login.example/jwks.json",

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from gateway.config.field import Applies, CommaList, OptionalSecret, SettingsGroup, setting
+from gateway.config.field import Applies, CommaList, OptionalSecret, SettingsGroup, Url, setting
 from gateway.config.messages import contradiction
 
 
@@ -47,7 +47,7 @@ class ClusterSettings(SettingsGroup):
         help="name of this node, another for each node and the same after a restart",
         applies=Applies.RESTART,
     )
-    node_url: str | None = setting(
+    node_url: Url | None = setting(
         None,
         unset="other nodes cannot reach this one",
         example="https://recorder-1.example",

@@ -5,14 +5,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-from gateway.config.field import Applies, CommaList, SettingsGroup, setting
+from gateway.config.field import Applies, CommaList, SettingsGroup, check_url, setting
 
 
 def origin_of(url: str) -> str:
     """Scheme, host and port of a URL (RFC 6454 §4), without a default port. Raises ``ValueError``."""
-    parts = urlsplit(url)
+    parts = urlsplit(check_url(url))
     scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
-    if scheme not in ("http", "https") or not host or port == 0 or any(character.isspace() for character in url):
+    if scheme not in ("http", "https") or not host or any(character.isspace() for character in url):
         raise ValueError("must be a URL that begins with https:// or http://")
     place = f"[{host}]" if ":" in host else host
     return f"{scheme}://{place}" if port in (None, {"http": 80, "https": 443}[scheme]) else f"{scheme}://{place}:{port}"
