@@ -26,7 +26,7 @@ class ClusterCameras:
 
     async def start(self) -> None:
         """Follow the cluster from now on."""
-        self._cluster.has_pictures = self._has_pictures
+        self._cluster.coordination.has_pictures = self._has_pictures
         self._cluster.owner_changed = self._follow_owner
         self._cluster.cameras_changed = self._follow_cameras
         await self._share_cameras()

@@ -4,7 +4,7 @@ import time
 
 from gateway.errors import SettingsError
 from hls.cluster.store import PostgresStore
-from web.cluster.service import DRAIN_MAX_S
+from web.cluster.coordination import DRAIN_MAX_S
 from web.cluster.settings import ClusterSettings
 
 

@@ -1,12 +1,11 @@
-"""Cluster: runs the coordinator of this node, and tells the gateway which cameras to capture.
+"""Cluster: what this node knows of its cluster. It tells the gateway which cameras to capture.
 
 Rules:
 
 1. The gateway never waits for the database here: what is captured and recorded goes on while it is away.
-2. Requests to the database run in threads of their own (:mod:`web.cluster.database_thread`): renewals of the lease
-   wait for nothing else, and claims not for the index. A request that has waited too long is not made any more.
-3. A node captures what it owns, and what is handed over to it. No viewer makes it capture another camera.
-4. An unexpected exception is logged at once, told as a problem, and ends none of the tasks (:mod:`web.cluster.faults`).
+2. A node captures what it owns, and what is handed over to it (:mod:`web.cluster.coordination`). No viewer makes it
+   capture another camera.
+3. An unexpected exception is logged at once, told as a problem, and ends none of the tasks (:mod:`web.cluster.faults`).
 """
 
 import asyncio
@@ -19,12 +18,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from gateway.clock import CLOCK_RATE, to_rfc3339
-from gateway.cluster.actions import Action, Own, Prepare, Renew, Request, Yield
 from gateway.cluster.coordinator import Coordinator
-from gateway.cluster.model import REQUEST_MAX_S, Node, View
-from gateway.cluster.store import ask
+from gateway.cluster.model import Node, View
 from gateway.errors import LiveedgeError, SettingsError, StorageError
 from hls.cluster.shared import SHARED
+from web.cluster.coordination import Coordination
 from web.cluster.database_thread import DatabaseThread
 from web.cluster.faults import Faults
 from web.cluster.namesakes import Namesakes
@@ -47,19 +45,14 @@ T = TypeVar("T")
 FOLLOW_S = 1.0
 """How often is looked for what has changed where nothing tells it."""
 
-DRAIN_MAX_S = 30.0
-"""How long the end of the process waits for hand-overs. Each takes a GOP of the camera, two begin in a second."""
-
-LEAVE_MAX_S = 2.0
-
 Edit = Callable[[dict[str, dict[str, Any]]], dict[str, dict[str, Any]]]
 
 
 class Cluster:
     """See the module. Lives on the event loop, except where a method says otherwise.
 
-    ``has_pictures``: whether a camera that is prepared can be seen, or needs not be. ``owner_changed`` is called after
-    this node began or ended to capture a camera, ``cameras_changed`` after any node changed the cameras.
+    ``owner_changed`` is called after this node began or ended to capture a camera, ``cameras_changed`` after any node
+    changed the cameras.
     """
 
     def __init__(
@@ -68,14 +61,8 @@ class Cluster:
         self.coordinator = Coordinator(node or _node(settings), **options)
         self.has_own_cameras = True
         """Whether its database has the cameras: none of the settings."""
-        self.has_pictures: Callable[[str], bool] = lambda _: True
         self.owner_changed: Callable[[str], Awaitable[None]] = _nothing
         self.cameras_changed: Callable[[], Awaitable[None]] = _nothing_at_all
-        self.requests_failed = 0
-        self.error: str | None = None
-        """Why the database does not answer; ``None`` while it does."""
-        self.takeovers = 0
-        """Cameras that this node began to capture as their owner."""
         self.faults = Faults()
         self.known_absent: Sequence[AbsentNode] = ()
         """The nodes that were not alive when that was read, see :mod:`web.cluster.absent_nodes`."""
@@ -84,6 +71,9 @@ class Cluster:
         self._thread = DatabaseThread(new_store(), "cluster")
         self._lease_thread = DatabaseThread(new_store(), "cluster-lease")
         self._claim_thread = DatabaseThread(new_store(), "cluster-claims")
+        self.coordination = Coordination(self.coordinator, self._lease_thread, self._claim_thread, self.faults)
+        self.coordination.on_captured = self._follow_soon
+        self.coordination.on_answer = self._compare_owners
         self.shared = _shared(settings)
         """What all nodes know besides cameras; ``None`` where the nodes are workers, which share files."""
         self.on_shared: Callable[[], None] = lambda: None
@@ -91,11 +81,7 @@ class Cluster:
         self._news = _news(settings, self._on_news)
         self.store = self._thread.store
         """For :meth:`call`."""
-        self._captured: set[str] = set()
-        self._wake = asyncio.Event()
-        self._stepped = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._asking: set[asyncio.Task[None]] = set()
+        self._following: asyncio.Task[None] | None = None
         self._to_follow: dict[str, None] = {}
         """Cameras whose owner has changed, in this order."""
         self._has_to_follow = asyncio.Event()
@@ -127,11 +113,11 @@ class Cluster:
 
     def captures(self, camera_id: str) -> bool:
         """Whether this node captures a camera: it owns it, or the camera is handed over to it."""
-        return camera_id in self._captured
+        return camera_id in self.coordination.captured
 
     def elsewhere(self, camera_id: str) -> str | None:
         """Why this node does not capture a camera; ``None``: it does."""
-        if camera_id in self._captured:
+        if camera_id in self.coordination.captured:
             return None
         view = self.coordinator.view
         owner = view.nodes.get(view.owner(camera_id).node_id or "")
@@ -155,7 +141,7 @@ class Cluster:
             node=self.coordinator.node.name,
             ready=self.is_ready,
             provisional=self.is_provisional,
-            error=self.error,
+            error=self.coordination.error,
             fault=self.faults.message,
             owned=dict(self.coordinator.owned),
             owners={key: owner.name if owner is not None else None for key, owner in owners.items()},
@@ -199,7 +185,7 @@ class Cluster:
         ``edit`` runs in another thread. Raises what it raises, and :class:`~gateway.errors.UnavailableError`.
         """
         edited = await self.call(self.store.edit_cameras, edit)
-        self._wake.set()
+        self.coordination.wake()
         return edited
 
     async def share_cameras(self, camera_ids: Collection[str]) -> None:
@@ -209,44 +195,23 @@ class Cluster:
 
     def start(self) -> None:
         """Begin to take cameras, once what captures them has started."""
-        self._tasks = [
-            asyncio.create_task(self._coordinate(), name="cluster"),
-            asyncio.create_task(self._follow(), name="cluster-owners"),
-        ]
+        self.coordination.start()
+        self._following = asyncio.create_task(self._follow(), name="cluster-owners")
         if self._news is not None:
             self._news.start()
 
     async def drain(self) -> None:
-        """Hand all cameras over, and take none. Returns when that is done, after :data:`DRAIN_MAX_S` at most."""
-        self.coordinator.drain()
-        self._wake.set()
-        try:
-            async with asyncio.timeout(DRAIN_MAX_S):
-                while not self.coordinator.is_drained and self._can_hand_over():
-                    await self._stepped.wait()
-                    self._stepped.clear()
-        except TimeoutError:
-            log.warning("cluster: %d cameras were not handed over in time", len(self.coordinator.owned))
-
-    def _can_hand_over(self) -> bool:
-        """Whether there is anybody, as far as this node knows."""
-        others = [node for node in self.coordinator.view.nodes.values() if node.id != self.coordinator.node.id]
-        return not self.is_provisional and any(not node.is_draining for node in others)
+        """See :meth:`~web.cluster.coordination.Coordination.drain`."""
+        await self.coordination.drain()
 
     async def leave(self) -> None:
         """End the ownership of all cameras: the others may take them at once."""
         if self._news is not None:
             await self._news.close()
-        tasks, self._tasks = self._tasks, []
-        for task in [*tasks, *self._asking]:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-            try:
-                async with asyncio.timeout(LEAVE_MAX_S):
-                    await self._lease_thread.call(self._lease_thread.store.leave, self.coordinator.node.id)
-            except (TimeoutError, LiveedgeError) as error:
-                log.warning("cluster: the other nodes wait until the lease has expired: %s", error or "no answer")
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+        await self.coordination.leave()
 
     def close(self) -> None:
         """Disconnect."""
@@ -258,92 +223,12 @@ class Cluster:
         shared = (self.shared.thread,) if self.shared is not None else ()
         return self._thread, self._lease_thread, self._claim_thread, *shared
 
-    # --- the coordinator
-
-    async def _coordinate(self) -> None:
-        while True:
-            for action in self._step():
-                try:
-                    self._do(action)
-                except Exception as error:
-                    self.faults.add("what the coordinator decided could not be done", error)
-            self._stepped.set()
-            self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.coordinator.wait_s):
-                    await self._wake.wait()
-
     def _on_news(self, about: str | None) -> None:
         if about != SHARED:
             self.coordinator.news()
-            self._wake.set()
+            self.coordination.wake()
         if about in (SHARED, None):
             self.on_shared()
-
-    def _step(self) -> list[Action]:
-        try:
-            for camera_id in self._captured - self.coordinator.owned.keys():
-                if self.has_pictures(camera_id):
-                    self.coordinator.prepared(camera_id)
-            return self.coordinator.step(time.monotonic())
-        except Exception as error:
-            self.faults.add("it could not be decided which cameras to capture", error)
-            # The lease is renewed nevertheless, and so the node learns which cameras it does not own any more.
-            return self.coordinator.take()
-
-    def _do(self, action: Action) -> None:
-        match action:
-            case Prepare():
-                log.info("camera %s: another node hands it over to this one", action.camera_id)
-                self._capture(action.camera_id, is_captured=True)
-            case Own():
-                log.info("camera %s: owned by this node, epoch %d", action.camera_id, action.epoch)
-                self.takeovers += 1
-                self._capture(action.camera_id, is_captured=True)
-            case Yield():
-                log.info("camera %s: no longer captured by this node: %s", action.camera_id, action.reason)
-                self._capture(action.camera_id, is_captured=False)
-            case _:
-                self._ask(action)
-
-    def _capture(self, camera_id: str, *, is_captured: bool) -> None:
-        if is_captured:
-            self._captured.add(camera_id)
-        else:
-            self._captured.discard(camera_id)
-        self._to_follow[camera_id] = None
-        self._has_to_follow.set()
-
-    def _ask(self, request: Request) -> None:
-        asked = asyncio.create_task(self._answer(request, time.monotonic()), name="cluster-request")
-        self._asking.add(asked)
-        asked.add_done_callback(self._asking.discard)
-
-    async def _answer(self, request: Request, asked_s: float) -> None:
-        thread = self._lease_thread if isinstance(request, Renew) else self._claim_thread
-
-        def answer() -> Any:
-            if time.monotonic() - asked_s > REQUEST_MAX_S:  # rule 2
-                raise StorageError("the request has waited too long")
-            return ask(thread.store, request)
-
-        try:
-            self.coordinator.answered(request.number, await thread.call(answer), time.monotonic())
-        except LiveedgeError as error:
-            self.coordinator.failed(request.number)
-            self.requests_failed += 1
-            if self.error is None:
-                log.warning("cluster: %s; what this node captures goes on", error)
-            self.error = str(error)
-        except Exception as error:
-            self.coordinator.failed(request.number)
-            self.faults.add("an answer of the database could not be used", error)
-        else:
-            if self.error is not None:
-                log.info("cluster: the database answers again")
-            self.error = None
-            self._compare_owners()
-        self._wake.set()
 
     def _compare_owners(self) -> None:
         """Tell the gateway of the cameras that another node owns than before: it relays them from there."""
@@ -354,11 +239,14 @@ class Cluster:
         owners = {camera_id: view.owner(camera_id).node_id for camera_id in view.cameras}
         for camera_id, owner in owners.items():
             if owner != self._owners.get(camera_id) and owner != self.coordinator.node.id:
-                self._to_follow[camera_id] = None
-                self._has_to_follow.set()
+                self._follow_soon(camera_id)
         self._owners = owners
         if view.revision != self._revision:
             self._has_to_follow.set()
+
+    def _follow_soon(self, camera_id: str) -> None:
+        self._to_follow[camera_id] = None
+        self._has_to_follow.set()
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a method of :attr:`store` in its thread. Raises :class:`~gateway.errors.UnavailableError`."""

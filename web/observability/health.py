@@ -79,9 +79,9 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
     for camera_id, detection in gateway.detections.cameras.items():
         if detection.error is not None:
             yield ("detector", "detector_failed", camera_id, detection.error)
-    if gateway.cluster is not None and gateway.cluster.error is not None:
+    if gateway.cluster is not None and gateway.cluster.coordination.error is not None:
         why = "cameras that are captured here go on, and others are not taken over"
-        yield ("cluster", "cluster_database_away", None, f"{gateway.cluster.error}: {why}")
+        yield ("cluster", "cluster_database_away", None, f"{gateway.cluster.coordination.error}: {why}")
     if gateway.cluster is not None and gateway.cluster.faults.message is not None:
         yield ("cluster", "cluster_fault", None, gateway.cluster.faults.message)
     if gateway.cluster is not None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.cluster.actions import Action
 from gateway.errors import StorageError
 from hls.cluster.workers_store import WorkersStore
 from web.cluster.service import Cluster, Edit
@@ -32,6 +31,9 @@ class WorkersCluster(Cluster):
             settings, worker.node, lambda: WorkersStore(worker.shared_file, worker.wall_s), workers=worker.count
         )
         self.has_own_cameras = False
+        lease_store = self._lease_thread.store
+        assert isinstance(lease_store, WorkersStore)
+        self.coordination.has_news = lambda: lease_store.has_news
         self._file = worker.cameras_file
         self._read = read
         self._write = write
@@ -56,19 +58,13 @@ class WorkersCluster(Cluster):
 
         edited = await asyncio.to_thread(save)
         await self.call(self._sqlite.cameras_changed)
-        self._wake.set()
+        self.coordination.wake()
         return edited
 
     async def share_cameras(self, camera_ids: Collection[str]) -> None:
         """Tell the other workers which cameras there are (rule 2)."""
         await self.call(self._sqlite.set_cameras, frozenset(camera_ids))
-        self._wake.set()
-
-    def _step(self) -> list[Action]:
-        assert isinstance(self._lease_thread.store, WorkersStore)
-        if self._lease_thread.store.has_news:
-            self.coordinator.news()
-        return super()._step()
+        self.coordination.wake()
 
     @property
     def _sqlite(self) -> WorkersStore:

@@ -36,9 +36,14 @@ def cluster_metrics(
     yield gauge("cluster_owned_cameras", "Cameras that this node owns", (), single(len(status.owned)))
     unowned = sum(owner is None for owner in status.owners.values())
     yield gauge("cluster_unowned_cameras", "Cameras that no living node owns", (), single(unowned))
-    yield counter("cluster_takeovers", "Cameras that this node began to own", (), single(cluster.takeovers))
     yield counter(
-        "cluster_requests_failed", "Requests to the database without an answer", (), single(cluster.requests_failed)
+        "cluster_takeovers", "Cameras that this node began to own", (), single(cluster.coordination.takeovers)
+    )
+    yield counter(
+        "cluster_requests_failed",
+        "Requests to the database without an answer",
+        (),
+        single(cluster.coordination.requests_failed),
     )
     yield gauge("cluster_index_waiting", "Files that the shared index does not have yet", (), single(index.waiting))
     yield counter(
