@@ -21,7 +21,8 @@ from hls.archive.segment import Segment, SegmentWithFragments
 from hls.archive.segment_record import read_record, write_record
 from hls.archive.upload import Upload, pack_parts, unpack_parts
 from hls.cluster import schema
-from hls.cluster.store import PostgresStore, RecordedFile
+from hls.cluster.recordings import ClusterRecordings, RecordedFile
+from hls.cluster.store import PostgresStore
 
 ADOPT_AFTER_S = 300
 """Longer than a machine needs to start again: with its disk, it completes its uploads itself, without a loss."""
@@ -53,6 +54,7 @@ class ClusterUploads:
 
     def __init__(self, store: PostgresStore, node_name: str, node_id: str) -> None:
         self._store = store
+        self._recordings = ClusterRecordings(store)
         self._node_name = node_name
         self._node_id = node_id
 
@@ -121,7 +123,7 @@ class ClusterUploads:
                 same = rows.camera_id == file.camera_id, rows.node_name == file.node_name, rows.name == file.name
                 connection.execute(delete(schema.recording).where(*same))
             if not connection.execute(self._store.sql(_MOVE), values).rowcount:
-                self._store.write_row(connection, file, 0)
+                self._recordings.write_row(connection, file, 0)
 
     def absent(self) -> list[AbsentNode]:
         """The nodes that are not alive, by name."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gateway.cluster.model import EXPIRY_S, NOBODY, Node, Owner, View
-from hls.cluster.store import RecordedFile
+from hls.cluster.recordings import RecordedFile
 
 
 @dataclass(frozen=True)

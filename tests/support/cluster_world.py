@@ -10,7 +10,7 @@ from gateway.cluster.coordinator import Coordinator
 from gateway.cluster.model import NOBODY, Node
 from gateway.cluster.placement import is_eligible
 from gateway.cluster.store import ask
-from hls.cluster.store import RecordedFile
+from hls.cluster.recordings import RecordedFile
 from tests.support.cluster_store import MemoryStore
 
 TICK_S = 0.25

@@ -39,7 +39,7 @@ from web.cluster.service import Cluster
 from web.cluster.stored_recordings import StoredNode, StoredRecordings, reading
 
 if TYPE_CHECKING:
-    from hls.cluster.store import FoundFile
+    from hls.cluster.recordings import FoundFile
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

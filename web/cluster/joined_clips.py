@@ -35,7 +35,7 @@ from web.cluster.service import Cluster
 from web.cluster.stored_recordings import StoredNode, StoredRecordings, reading
 
 if TYPE_CHECKING:
-    from hls.cluster.store import FoundFile
+    from hls.cluster.recordings import FoundFile
 
 ROWS_MAX = 2000
 

@@ -27,7 +27,7 @@ from hls.archive.segment import Segment, SegmentState
 from web.cluster.service import Cluster
 
 if TYPE_CHECKING:
-    from hls.cluster.store import FoundFile
+    from hls.cluster.recordings import FoundFile
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,10 @@ class SharedIndex:
         self._epochs: dict[File, int] = {}
         """Of the files that grow or wait."""
         self._task: asyncio.Task[None] | None = None
+        # Here, because a gateway that is alone needs no dialect of PostgreSQL.
+        from hls.cluster.recordings import ClusterRecordings
+
+        self._recordings = ClusterRecordings(cluster.store)
         index.on_saved.append(self._saved)
         index.on_deleted.append(self._on_deleted)
 
@@ -86,13 +90,13 @@ class SharedIndex:
     ) -> "Sequence[FoundFile]":
         """What all nodes recorded in [start, end), oldest first. Raises :class:`~gateway.errors.StorageError`."""
         name = rendition.value if rendition is not None else None
-        return await self._cluster.call(self._cluster.store.find, camera_id, start_90k, end_90k, limit, name)
+        return await self._cluster.call(self._recordings.find, camera_id, start_90k, end_90k, limit, name)
 
     async def recorded_spans(
         self, camera_id: str, spans: Sequence[tuple[int, int]], nodes: Collection[str]
     ) -> Sequence[bool]:
         """For each span [start, end), whether one of the nodes recorded in it. Raises ``StorageError``."""
-        return await self._cluster.call(self._cluster.store.recorded_spans, camera_id, spans, nodes)
+        return await self._cluster.call(self._recordings.recorded_spans, camera_id, spans, nodes)
 
     # --- what the index of this node writes
 
@@ -143,7 +147,7 @@ class SharedIndex:
 
     async def _catch_up(self) -> None:
         """Rule 3."""
-        newest: Mapping[str, int] = await self._cluster.call(self._cluster.store.newest, self._node_name)
+        newest: Mapping[str, int] = await self._cluster.call(self._recordings.newest, self._node_name)
         for usage in await self._index.usage():
             after, stream = None, usage.stream
             since_90k = newest.get(stream.camera_id)
@@ -157,7 +161,7 @@ class SharedIndex:
                 after = page[-1].start_90k, page[-1].name
 
     async def _tell(self) -> None:
-        from hls.cluster.store import RecordedFile
+        from hls.cluster.recordings import RecordedFile
 
         batch, deleted = list(self._waiting.items())[:BATCH], list(self._deleted)[:BATCH]
         rows = [
@@ -175,7 +179,7 @@ class SharedIndex:
             )
             for file, segment in batch
         ]
-        written = await self._cluster.call(self._cluster.store.write, rows, self._node_name, deleted)
+        written = await self._cluster.call(self._recordings.write, rows, self._node_name, deleted)
         self.spares += written.count(False)
         for file in deleted:
             self._deleted.pop(file, None)

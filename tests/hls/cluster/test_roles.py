@@ -5,9 +5,7 @@ import pytest
 from gateway.cluster.model import EXPIRY_S
 from hls.cluster.exchange import COMMAND_S, ClusterExchange
 from hls.cluster.roles import MARGIN_S, ClusterRoles
-from tests.hls.cluster.test_store import NODES, SteppedStore, postgres_store, store
-
-__all__ = ["postgres_store", "store"]
+from tests.support.stepped_store import NODES, SteppedStore
 
 pytestmark = pytest.mark.integration
 

@@ -1,89 +1,24 @@
 """The stores in PostgreSQL and SQLite answer as the one in memory, on which the schedules of many nodes are tried."""
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from threading import Event, Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Float, MetaData, Table, create_engine, insert, select, update
+from sqlalchemy import select, update
 
-from gateway.cluster.model import EXPIRY_S, Node
+from gateway.cluster.model import EXPIRY_S
 from gateway.errors import SettingsError, StorageError
-from hls.archive.access_schema import access_tables
 from hls.cluster import schema
-from hls.cluster.sqlite_store import SqliteStore
-from hls.cluster.store import PostgresStore, RecordedFile
+from hls.cluster.recordings import ClusterRecordings, RecordedFile
+from hls.cluster.store import PostgresStore
 from tests.support.cluster_store import MemoryStore
+from tests.support.stepped_store import NODES, SteppedStore
 
 pytestmark = pytest.mark.integration
 
-SITES = {"a": frozenset({"x"}), "b": frozenset({"x", "y"}), "c": frozenset[str]()}
-NODES = [Node(f"{name}#1", name, f"http://{name}", sites) for name, sites in SITES.items()]
 CAMERAS = ["door", "gate"]
-
-# The clock of the database, as tests set it.
-clock = Table("cluster_clock", MetaData(), Column("now_s", Float))
-NOW = "(SELECT to_timestamp(now_s) FROM cluster_clock)"
-
-
-class SteppedStore(PostgresStore):
-    """With a clock that tests set, and what is in the tables."""
-
-    def tick(self, now_s: float) -> None:
-        raise NotImplementedError
-
-    def rows(self) -> dict[tuple[str, str, str], Any]:
-        table = schema.recording.c
-        with self.transaction() as connection:
-            return {
-                (row.camera_id, row.node_name, row.name): row
-                for row in connection.execute(select(schema.recording).order_by(table.camera_id))
-            }
-
-
-class SteppedPostgresStore(SteppedStore):
-    def tick(self, now_s: float) -> None:
-        with self.transaction() as connection:
-            connection.execute(update(clock).values(now_s=now_s))
-
-
-class SteppedSqliteStore(SqliteStore, SteppedStore):
-    def __init__(self, path: Path) -> None:
-        self.now_s = 0.0
-        super().__init__(path, lambda: self.now_s)
-
-    def tick(self, now_s: float) -> None:
-        self.now_s = now_s
-
-
-@pytest.fixture
-def postgres_store(postgres_url: str) -> Iterator[SteppedStore]:
-    engine = create_engine(postgres_url)
-    with engine.begin() as connection:
-        clock.create(connection)
-        connection.execute(insert(clock).values(now_s=0))
-    made = SteppedPostgresStore(postgres_url, NOW)
-    made.open()
-    yield made
-    made.close()
-    with engine.begin() as connection:
-        schema.tables.drop_all(connection)
-        access_tables.drop_all(connection)
-        clock.drop(connection)
-    engine.dispose()
-
-
-@pytest.fixture(params=["postgres", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SteppedStore]:
-    if request.param == "postgres":
-        yield request.getfixturevalue("postgres_store")
-        return
-    made = SteppedSqliteStore(tmp_path / "cluster.sqlite3")
-    made.open()
-    yield made
-    made.close()
 
 
 def operation(chance: random.Random, memory: MemoryStore, number: int) -> tuple[Any, ...]:
@@ -110,6 +45,10 @@ def operation(chance: random.Random, memory: MemoryStore, number: int) -> tuple[
     )
 
 
+def answer_of(store: SteppedStore, name: str) -> Callable[..., Any]:
+    return ClusterRecordings(store).record if name == "record" else getattr(store, name)
+
+
 def test_both_stores_answer_alike(store: SteppedStore) -> None:
     """Random operations, in both: the schedules of many nodes are tried on the one in memory."""
     chance, memory = random.Random(20261129), MemoryStore()
@@ -119,7 +58,7 @@ def test_both_stores_answer_alike(store: SteppedStore) -> None:
         store.set_camera(camera_id)
     for number in range(800):
         name, *arguments = operation(chance, memory, number)
-        expected, answer = getattr(memory, name)(*arguments), getattr(store, name)(*arguments)
+        expected, answer = getattr(memory, name)(*arguments), answer_of(store, name)(*arguments)
         assert answer == expected, (name, arguments)
         claimed |= {answer is None} if name == "claim" else set()
         recorded |= {answer} if name == "record" else set()
@@ -134,25 +73,6 @@ def test_both_stores_answer_alike(store: SteppedStore) -> None:
     assert any(row.canonical not in (None, row.span) for row in memory.rows.values())
 
 
-def test_a_claim_waits_for_a_write_of_the_owner_before_it(postgres_store: SteppedStore, postgres_url: str) -> None:
-    """Then no row of the owner is written after the claim with what was true before it."""
-    postgres_store.set_camera("door")
-    postgres_store.renew(NODES[0])
-    assert postgres_store.claim("door", NODES[0].id, 0) == 1
-    postgres_store.tick(100)
-    postgres_store.renew(NODES[1])
-    writer = PostgresStore(postgres_url, NOW)
-    writer.open()
-    file = RecordedFile("door", "main", "a", "file", 0, 10, 100)
-    with writer.transaction() as connection:
-        assert writer.write_row(connection, file, 1)
-        with pytest.raises(StorageError):  # after the time that a statement may take
-            postgres_store.claim("door", NODES[1].id, 1)
-    assert postgres_store.claim("door", NODES[1].id, 1) == 2
-    assert not writer.record(file, 1)
-    writer.close()
-
-
 def test_a_node_has_nothing_to_hand_over_of_a_camera_that_was_removed(store: SteppedStore) -> None:
     for camera_id in CAMERAS:
         store.set_camera(camera_id)
@@ -161,20 +81,6 @@ def test_a_node_has_nothing_to_hand_over_of_a_camera_that_was_removed(store: Ste
     assert store.owned_by("a") == 2
     store.remove_camera("door")
     assert store.owned_by("a") == 1
-
-
-def test_spans_with_files_of_some_nodes(store: SteppedStore) -> None:
-    store.tick(0.0)
-    for name, start_90k in (("a", 100), ("b", 300)):
-        store.write([(RecordedFile("door", "main", name, f"of_{name}", start_90k, start_90k + 50, 1), 0)], name, [])
-    spans = [(0, 100), (149, 200), (150, 300), (300, 301)]
-    for nodes, expected in (
-        ({"a"}, [False, True, False, False]),
-        ({"a", "b"}, [False, True, False, True]),
-        ({"c"}, [False] * 4),
-    ):
-        assert store.recorded_spans("door", spans, nodes) == expected
-    assert store.recorded_spans("gate", spans, {"a", "b"}) == [False] * 4
 
 
 def test_a_store_that_is_no_postgresql_is_refused() -> None:

@@ -8,12 +8,10 @@ from gateway.clock import CLOCK_RATE
 from hls.archive.segment import Segment, SegmentState, SegmentWithFragments, segment_name
 from hls.archive.upload import Upload
 from hls.cluster import uploads
-from hls.cluster.store import RecordedFile
+from hls.cluster.recordings import ClusterRecordings, RecordedFile
 from hls.cluster.uploads import ADOPT_AFTER_S, FORGET_AFTER_S, ClusterUploads, Orphan
 from hls.storage.client import PartDone
-from tests.hls.cluster.test_store import NODES, SteppedStore, postgres_store, store
-
-__all__ = ["postgres_store", "store"]
+from tests.support.stepped_store import NODES, SteppedStore
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +49,7 @@ def lost(store: SteppedStore) -> Orphan:
         store.renew(node)
     assert store.claim("door", A.id, 0) == 1
     found = growing()
-    assert store.record(file_of("a", found.segment), 1)
+    assert ClusterRecordings(store).record(file_of("a", found.segment), 1)
     of(store, A.id).write([(found, UPLOAD)], [])
     store.tick(ADOPT_AFTER_S)
     for node in (B, C):
@@ -70,7 +68,7 @@ def test_the_owner_of_the_camera_completes_the_upload_of_a_node_that_is_lost(sto
         lost.found.segment, name=f"{lost.found.segment.name}_001", state=SegmentState.TRUNCATED, duration_90k=90_000
     )
     # The index of the adopter has said first that there is a file.
-    assert store.record(file_of("b", ended), 2)
+    assert ClusterRecordings(store).record(file_of("b", ended), 2)
     of(store, B.id).adopted(lost, ended)
     (row,) = store.rows().values()
     assert (row.node_name, row.name, row.epoch) == ("b", ended.name, 1)
@@ -78,7 +76,7 @@ def test_the_owner_of_the_camera_completes_the_upload_of_a_node_that_is_lost(sto
     assert not of(store, B.id).adopt(9)
     # The node comes back with its disk, and uploads the whole file: a spare.
     store.renew(A)
-    assert not store.record(file_of("a", lost.found.segment), 1)
+    assert not ClusterRecordings(store).record(file_of("a", lost.found.segment), 1)
     assert store.rows()["door", "a", lost.found.segment.name].from_90k is None
 
 
@@ -120,8 +118,8 @@ def test_a_node_that_stays_away_is_forgotten(
     monkeypatch.setattr(uploads, "FORGET_BATCH", 2)
     table = of(store, B.id)
     for number in range(4):
-        store.record(replace(file_of("a", lost.found.segment), name=str(number)), 0)
-    assert store.record(file_of("b", replace(lost.found.segment, start_90k=0)), 0) is False
+        ClusterRecordings(store).record(replace(file_of("a", lost.found.segment), name=str(number)), 0)
+    assert ClusterRecordings(store).record(file_of("b", replace(lost.found.segment, start_90k=0)), 0) is False
     store.leave(C.id)
     assert [(node.name, node.has_left) for node in table.absent()] == [("a", False), ("c", True)]
     assert not table.forget()

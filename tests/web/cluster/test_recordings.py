@@ -14,7 +14,8 @@ from hls.archive.access_schema import access_tables
 from hls.archive.index import SegmentIndex
 from hls.archive.segment import Segment, SegmentState, segment_name
 from hls.cluster import schema
-from hls.cluster.store import FoundFile, PostgresStore
+from hls.cluster.recordings import FoundFile
+from hls.cluster.store import PostgresStore
 from tests.support.eventually import eventually
 from tests.support.sources.encoded import START_90K
 from web.cluster.recordings import SharedIndex
