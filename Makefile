@@ -19,7 +19,7 @@ EXTRAS ?= $(KEPT_EXTRAS)
 INSTALL := $(UV) pip install --quiet --exact --editable '.$(if $(EXTRAS),[$(EXTRAS)])'
 TELL_PURE := $(BIN)/python -c 'from gateway.compiled import pure_reason as why; why() and print("liveedge: runs as pure Python:", why())' >&2
 # Three workers on two cores: tests with real cameras and players spend half of their time waiting. Four are not quicker.
-# The files with the most tests come first, so that tests in browsers do not all run at the same time.
+# tests/support/order.py mixes the files, so that tests in browsers do not all run at the same time.
 XDIST := -n 3 --dist loadfile
 PYTEST := $(BIN)/pytest $(XDIST)
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -38,6 +38,7 @@ from hypothesis import settings
 
 from tests.support import rtsp
 from tests.support.gateway_process import GatewayProcess
+from tests.support.order import mixed
 from tests.support.postgres import postgres
 from tests.support.rtsp import RtspServer
 from tests.support.s3_server import KINDS, S3Server, s3_server
@@ -58,17 +59,35 @@ OUTSIDE = {"rtsp_server", "own_rtsp_server", "s3", "own_s3"}
 """Fixtures that start a program that is not Python."""
 
 
-# --- tiers
+# --- tiers and order
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep pytest-xdist from sorting the files by their numbers of tests; see :mod:`tests.support.order`."""
+    config.option.loadscopereorder = False
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, before ``-m`` selects by it, and those with real parts for a second try."""
+    """Mark each test with its tier, before ``-m`` selects by it, and those with real parts for a second try.
+
+    Then sort the files, with :func:`tests.support.order.mixed`.
+    """
     for item in items:
         if not any(item.get_closest_marker(tier) for tier in TIERS):
             item.add_marker(tier_of(item.path, set(getattr(item, "fixturenames", ()))))
         if not item.get_closest_marker("unit"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+    by_file: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        by_file.setdefault(item.path.relative_to(TESTS).as_posix(), []).append(item)
+    order = mixed({path: [tier_marked(item) for item in of_file] for path, of_file in by_file.items()})
+    items[:] = [item for path in order for item in by_file[path]]
+
+
+def tier_marked(item: pytest.Item) -> str:
+    """The tier whose marker a test has."""
+    return next(tier for tier in TIERS if item.get_closest_marker(tier))
 
 
 def tier_of(path: Path, fixtures: set[str]) -> str:
