@@ -234,9 +234,7 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
 def _verify(settings: Settings, options: argparse.Namespace) -> int:
     from web.verify_command import verify
 
-    # A file may be a recording of any of them, and all have one key.
-    each_of = archives(settings) if options.file is None else [settings]
-    reports = [verify(archive, options.file, options.key, options.evidence) for archive in each_of]
+    reports = verify(archives(settings), options.file, options.key, options.evidence)
     for line in (line for report in reports for line in report.lines):
         print(line)
     faults = sum(report.faults for report in reports)

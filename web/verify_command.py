@@ -1,7 +1,7 @@
 """``liveedge verify``: which keys and which index it uses. :mod:`hls.evidence.verify` verifies."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway.errors import BadRequestError, SettingsError
@@ -13,11 +13,33 @@ from hls.evidence.verify import Report, TrustedKeys, verify_archive, verify_expo
 from web.settings import Settings
 
 
-def verify(settings: Settings, file: Path | None, key: Path | None, evidence: Path | None) -> Report:
+def verify(archives: Sequence[Settings], file: Path | None, key: Path | None, evidence: Path | None) -> list[Report]:
     """Verify a file, or all recordings without one. Raises a ``LiveedgeError`` if it cannot be verified.
 
-    The keys are that of ``key``, or those of the gateway whose recordings are in ``DATA_DIR``, if there are any.
+    ``archives`` are those of all workers: a file is a recording of any of them. The keys are that of ``key``, or those
+    of the gateway whose recordings are in ``DATA_DIR``, if there are any.
     """
+    if file is None:
+        return [_verify(archive, None, key, evidence) for archive in archives]
+    if not file.is_file():
+        raise SettingsError(f"{file} is not a file")
+    with file.open("rb") as opened:
+        is_zip = opened.read(2) == b"PK"
+    if is_zip:  # all workers have one key
+        with _index(archives[0]) as index:
+            return [verify_export(file, _trusted(key, index))]
+    best: Report | None = None
+    for archive in archives:
+        report = _verify(archive, file, key, evidence)
+        if not report.faults:
+            return [report]
+        if best is None or best.is_unknown:
+            best = report
+    return [best] if best is not None else []
+
+
+def _verify(settings: Settings, file: Path | None, key: Path | None, evidence: Path | None) -> Report:
+    """By the index of one archive."""
     with _index(settings) as index:
         trusted = _trusted(key, index)
         if file is None:
@@ -26,11 +48,7 @@ def verify(settings: Settings, file: Path | None, key: Path | None, evidence: Pa
                     f"DATA_DIR {settings.data_dir} has no recordings: set DATA_DIR, or name a file to verify"
                 )
             return verify_archive(settings.data_dir, index)
-        if not file.is_file():
-            raise SettingsError(f"{file} is not a file")
-        with file.open("rb") as opened:
-            is_zip = opened.read(2) == b"PK"
-        return verify_export(file, trusted) if is_zip else verify_file(file, trusted, index, evidence)
+        return verify_file(file, trusted, index, evidence)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 MANIFEST, SIGNATURE, PUBLIC_KEY, README = "manifest.json", "manifest.sig", "public-key.pem", "README.txt"
 
 UNLISTED = frozenset({MANIFEST, SIGNATURE, PUBLIC_KEY, README})
@@ -35,6 +37,37 @@ def as_bytes(manifest: dict[str, Any]) -> bytes:
     return (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
 
 
+class _File(BaseModel, strict=True):
+    file: str
+    sha256: str
+    size: int | None = None
+
+
+class _Source(BaseModel, strict=True):
+    segment: str
+    state: str
+
+
+class _Camera(BaseModel, strict=True):
+    camera: str
+    clips: list[_File]
+    sources: list[_Source] = []
+    records: list[dict[str, Any]] = []
+
+
+class _Key(BaseModel, strict=True):
+    public_key: str
+
+
+class _Manifest(BaseModel, strict=True):
+    """The form of what is read of a manifest."""
+
+    cameras: list[_Camera]
+    public_keys: list[_Key]
+    files: list[_File] = []
+    away: list[str] = []
+
+
 def read_manifest(data: bytes) -> dict[str, Any]:
     """The manifest in a file. Raises ``ValueError`` for anything else, and for one of a newer version."""
     try:
@@ -45,6 +78,9 @@ def read_manifest(data: bytes) -> dict[str, Any]:
         raise ValueError("it is not an export of liveedge")
     if manifest.get("version") != VERSION:
         raise ValueError("its manifest has a version that this liveedge does not know: use a newer one")
-    if not isinstance(manifest.get("cameras"), list) or not isinstance(manifest.get("public_keys"), list):
-        raise ValueError("its manifest has no cameras or no public keys")  # noqa: TRY004
+    try:
+        _Manifest.model_validate(manifest)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ValueError(f"its manifest is not as an export has it, at {place}") from None
     return manifest

@@ -4,11 +4,13 @@ Rules:
 
 1. Whatever the file says, it is only read, and read in pieces. A file that is no evidence is an answer, not a crash.
 2. A signature proves nothing without the right key: a report says whose key it is, and how that is known.
+3. A line of a report is one line, whatever names a file has: control characters are escaped.
 """
 
 import base64
 import hashlib
 import json
+import lzma
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
@@ -35,20 +37,26 @@ PAGE = 2000
 
 @dataclass(slots=True)
 class Report:
-    """What was found, as sentences. ``faults`` counts what is wrong."""
+    """What was found, as sentences. ``faults`` counts what is wrong; ``is_unknown``: there is no record of the file."""
 
     lines: list[str] = field(default_factory=list)
     faults: int = 0
+    is_unknown: bool = False
 
     def say(self, text: str) -> None:
-        self.lines.append(text)
+        self.lines.append(_printable(text))
 
     def fault(self, text: str) -> None:
         self.faults += 1
-        self.lines.append(f"WRONG: {text}")
+        self.say(f"WRONG: {text}")
 
     def add(self, finding: Finding) -> None:
         (self.fault if finding.kind.is_fault else self.say)(str(finding))
+
+
+def _printable(text: str) -> str:
+    """Rule 3."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,15 @@ def verify_export(path: Path, trusted: TrustedKeys | None) -> Report:
     try:
         with zipfile.ZipFile(path) as archive:
             _verify_export(archive, trusted, report)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+    ) as error:
         report.fault(f"{path.name} cannot be read as an export: {error}")
     except OSError as error:
         report.fault(f"{path.name} cannot be read: {error.strerror or error}")
@@ -111,6 +127,10 @@ def _verify_export(archive: zipfile.ZipFile, trusted: TrustedKeys | None, report
     for name, file in listed.items():
         if names.count(name) != 1:
             report.fault(f"{name} is missing" if name not in names else f"there are several files {name}")
+            continue
+        size = archive.getinfo(name).file_size
+        if size != file.get("size", size):
+            report.fault(f"{name} was changed: its size is not the signed one")
             continue
         if _hash_in(archive, name) != file["sha256"]:
             report.fault(f"{name} was changed: its SHA-256 is not the signed one")
@@ -175,6 +195,7 @@ def verify_file(
         records = [ReadRecord.of(each.as_json()) for each in _records_for(index, path, sha256)]
         keys = chain_table.keys(index)
     if not records:
+        report.is_unknown = True
         report.fault(f"{path.name}: no signed segment has this SHA-256 ({sha256}), and none has this name")
         return report
     _say_who(keys if trusted is None else {each.values["key"]: None for each in records}, trusted, report)
@@ -281,7 +302,9 @@ def _hash_in(archive: zipfile.ZipFile, name: str) -> str:
     with archive.open(name) as file:
         try:
             return _hash(file)
-        except (zipfile.BadZipFile, zlib.error, EOFError):
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the disk; those of bzip2 have no number
             return ""  # its CRC-32 tells already
 
 
