@@ -2,7 +2,7 @@
 
 Theory of operation. Each node has an index of its own recordings. What is written there goes to the shared index too,
 as soon as the database takes it. Of each moment of a camera, the shared index has one file at most: that of the owner
-(:meth:`hls.cluster.store.PostgresStore.record`). What else was recorded is in it as a spare.
+(:meth:`hls.cluster.recordings.ClusterRecordings.record`). What else was recorded is in it as a spare.
 
 Rules:
 

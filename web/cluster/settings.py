@@ -111,8 +111,8 @@ class ClusterSettings(SettingsGroup):
         if self.workers > 1 and self.cluster_url is not None:
             raise contradiction(
                 "WORKERS shares the cores of one machine, and CLUSTER_URL several machines: set one of them. For more"
-                " than one node on a machine, run liveedge several times, each with a NODE_NAME, DATA_DIR and ports of"
-                " its own",
+                " than one node on a machine, run liveedge several times, each with a NODE_NAME, NODE_URL, DATA_DIR and"
+                " ports of its own, see docs/cluster.md#several-nodes-on-one-machine",
                 "workers",
                 "cluster_url",
             )

@@ -20,7 +20,7 @@ URL = "postgresql+psycopg://liveedge:Hunter2-secret@192.0.2.1/liveedge"
         ({"cluster_url": URL, "node_name": "a b"}, "(?i)node_name"),
         ({"cluster_url": URL, "node_url": "recorder.example"}, "(?i)node_url"),
         ({"cluster_url": URL, "node_weight": 0}, "(?i)node_weight"),
-        ({"cluster_url": URL, "workers": 2}, "workers .*cluster_url.*set one of them"),
+        ({"cluster_url": URL, "workers": 2}, "workers .*cluster_url.*set one of them.*#several-nodes-on-one-machine"),
         ({"database_url": URL, "workers": 2}, "remove database_url, or set workers = 1"),
         ({"workers": 0}, "(?i)workers"),
         ({"workers": 4, "webrtc_udp_port": 65_533}, "webrtc_udp_port 65533 leaves no port for each of 4 workers"),
