@@ -4,7 +4,7 @@ Rules:
 
 1. The recordings are pinned from the beginning to the end, so that retention deletes none of them meanwhile.
 2. A clip has at most :data:`CLIP_90K`, so that its index stays small. A gap within it is left out; the manifest says
-   what wall clock each part shows.
+   what wall clock each part shows. Each clip has one codec and one size (:mod:`hls.evidence.clip_spans`).
 3. Each recording is compared with its signed hash. A difference does not end the export: the manifest says so, signed.
 4. In a cluster, other nodes export what they have recorded (:mod:`hls.evidence.export_parts`).
 """
@@ -28,6 +28,7 @@ from hls.archive.segment_files import SegmentFiles
 from hls.events.service import EventService
 from hls.evidence import manifest as files
 from hls.evidence.burn_process import burn
+from hls.evidence.clip_spans import clip_spans, file_time
 from hls.evidence.export_job import ExportJob
 from hls.evidence.export_parts import ExportParts, Holders, add_part
 from hls.evidence.export_zip import READ_BYTES, CancelledExportError, ExportZip, Written, pieces_of
@@ -202,12 +203,11 @@ class ExportBuild:
         while start_90k < end_90k:
             to_90k = min(end_90k, start_90k + CLIP_90K)
             whole = await self._segments.best_span(camera_id, start_90k, to_90k, plan.stream.rendition)
-            with contextlib.suppress(NotFoundError):
-                clips.append(
-                    await loop.run_in_executor(
-                        self._executor, self._add_clip, archive, plan, whole, (start_90k, to_90k), path
+            for alike, span in clip_spans(whole, start_90k, to_90k):
+                with contextlib.suppress(NotFoundError):
+                    clips.append(
+                        await loop.run_in_executor(self._executor, self._add_clip, archive, plan, alike, span, path)
                     )
-                )
             start_90k = to_90k
         sources = await loop.run_in_executor(self._executor, self._check_sources, plan)
         return {
@@ -231,7 +231,7 @@ class ExportBuild:
         clip, spans = make_clip_with_spans(self._files, whole, start_90k, end_90k, marks)
         shown_90k = spans[0].start_90k
         stream = "_sub" if plan.stream.rendition is RenditionName.SUB else ""
-        name = f"{plan.stream.camera_id}/{plan.stream.camera_id}_{_file_time(shown_90k)}{stream}.mp4"
+        name = f"{plan.stream.camera_id}/{plan.stream.camera_id}_{file_time(shown_90k)}{stream}.mp4"
         pieces = clip.read(0, clip.length)
         if self.job.request.burn_in_time:
             written = self._add_burnt(archive, name, pieces, spans, path, clip.duration_90k, clip.length)
@@ -345,7 +345,3 @@ class ExportBuild:
     def _progress(self, size: int) -> None:
         self._done += size
         self.job.progress = min(0.99, self._done / self._work)
-
-
-def _file_time(time_90k: int) -> str:
-    return to_rfc3339(time_90k).replace(":", "").replace(".", "_")

@@ -168,6 +168,38 @@ async def test_the_time_is_burned_in_and_a_changed_recording_is_named(tmp_path: 
     assert not list((tmp_path / "data/.exports").glob("*.mp4"))
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize("burn_in_time", [False, True])
+async def test_a_clip_has_one_codec_and_one_size_and_no_frame_is_lost(tmp_path: Path, burn_in_time: bool) -> None:
+    recordings = []
+    for number, what in enumerate(
+        (
+            EncoderSettings(seconds=2),
+            EncoderSettings(seconds=2, hevc=True),
+            EncoderSettings(seconds=2, width=320, height=240),
+        )
+    ):
+        at_90k = START_90K + 2 * number * CLOCK_RATE
+        recordings += record(tmp_path / "data", encode(what, at_90k, run=number), "door", segment_s=600)
+    index_of(tmp_path / "data", recordings).close()
+    async with auth_gateway(tmp_path) as client:
+        _, job = await post(client, cameras=["door"], burn_in_time=burn_in_time)
+        done: dict[str, Any] = await eventually(partial(over, client, job["id"]), "the export is done")
+        async with client.get(done["url"], headers=ADMIN) as answer:
+            (tmp_path / "e.zip").write_bytes(await answer.read())
+    with zipfile.ZipFile(tmp_path / "e.zip") as archive:
+        [door] = json.loads(archive.read("manifest.json"))["cameras"]
+        archive.extractall(tmp_path)
+    found = [ffprobe(tmp_path / clip["file"], "-show_streams", "-count_frames")["streams"][0] for clip in door["clips"]]
+    assert [(each["codec_name"], each["width"], each["nb_read_frames"]) for each in found] == [
+        ("h264", 160, "10"),
+        ("h264" if burn_in_time else "hevc", 160, "20"),
+        ("h264", 320, "20"),
+    ]
+    starts = [clip["start"] for clip in door["clips"]]
+    assert starts == [f"2026-11-22T18:50:0{second}.000Z" for second in (1, 2, 4)]
+
+
 def test_the_time_in_the_picture_is_that_of_the_recording_across_a_gap() -> None:
     spans = [(0, START_90K), (5 * CLOCK_RATE, START_90K + 20 * CLOCK_RATE)]
     assert text_at(2 * CLOCK_RATE, spans, "door") == "door 2026-11-22 18:50:02.000 UTC"
