@@ -3,9 +3,10 @@
 import re
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
-from playwright.async_api import Browser, Page, Request
+from playwright.async_api import Browser, Page, Request, ViewportSize
 
 from tests.support.browser import count_kept
 from tests.support.eventually import eventually
@@ -105,6 +106,40 @@ async def test_zoom_and_forced_colors(two_hours: tuple[GatewayProcess, int], bro
           canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"""
     )
     assert painted
+
+
+TOUCH = """() => {
+  const root = document.querySelector("dialog[open]") ?? document.body;
+  const boxes = [...root.querySelectorAll("button, a[href], select, input:not([type=checkbox])")]
+    .map((element) => [element.ariaLabel || element.textContent || element.id, element.getBoundingClientRect()])
+    .filter(([, { width, height }]) => width > 0 && height > 0);
+  const small = boxes.filter(([, { width, height }]) => Math.min(width, height) < 43.5);
+  const outside = boxes.filter(([, { left, right }]) => left < -1 || right > innerWidth + 1);
+  const over = boxes.flatMap(([name, one], at) => boxes.slice(at + 1)
+    .filter(([, other]) => Math.min(one.right, other.right) - Math.max(one.left, other.left) > 2
+      && Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > 2)
+    .map(([other]) => [`${name} and ${other}`]));
+  return [...small, ...outside, ...over].map(([name]) => name);
+}"""
+"""What is too small for a finger (WCAG 2.2, 2.5.5), outside of the screen, or over something else."""
+
+
+async def test_on_a_phone_everything_of_playback_can_be_touched(
+    two_hours: tuple[GatewayProcess, int], browser: Browser
+) -> None:
+    gateway, start_s = two_hours
+    for width, height, locale in ((360, 640, "ko"), (844, 390, "en")):
+        viewport: ViewportSize = {"width": width, "height": height}
+        page = await browser.new_page(viewport=viewport, has_touch=True, is_mobile=True, locale=locale)
+        moment = datetime.fromtimestamp(start_s + 600, UTC).isoformat().replace("+00:00", "Z")
+        await page.goto(f"{gateway.url}/#/playback?cameras=door&t={moment}")
+        await page.locator(".together .tile").wait_for(timeout=TIMEOUT_MS)
+        await page.get_by_role("button", name="클립 구간 선택" if locale == "ko" else "Select a clip").press("Enter")
+        assert await page.evaluate(TOUCH) == []
+        await page.locator("button.day").press("Enter")
+        await page.locator(".moment .recorded").first.wait_for(timeout=TIMEOUT_MS)
+        assert await page.evaluate(TOUCH) == []
+        await page.close()
 
 
 async def test_views_that_are_left_are_freed(door: GatewayProcess, page: Page) -> None:
