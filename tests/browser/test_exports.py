@@ -36,7 +36,7 @@ async def test_cameras_are_exported_shared_and_verified(
     await page.get_by_role("button", name="Export recordings").press("Enter")
     await page.wait_for_url("**/#/exports?camera=door**")
     # The camera and a span are chosen already; the other camera is added by the keyboard.
-    assert await page.get_by_label("door").is_checked()
+    assert await page.get_by_role("checkbox", name="door").is_checked()
     await page.get_by_label("yard").press("Space")
     await page.get_by_role("button", name="Export", exact=True).press("Enter")
     row = page.locator(".exports li[data-state=done]")

@@ -1,13 +1,17 @@
 """Tokens and links on the page, in a real Chromium: by keyboard, on a phone, in both languages and themes."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from playwright.async_api import Browser, expect
 
+from gateway.clock import CLOCK_RATE
 from tests.support.accessibility import violations
 from tests.support.gateway_process import GatewayProcess
-from tests.support.player import TIMEOUT_MS, cameras
+from tests.support.player import TIMEOUT_MS, cameras, plays
+from tests.support.recording import index_of, record
+from tests.support.sources.encoded import EncoderSettings, encode
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -71,3 +75,53 @@ async def test_tokens_and_links_are_made_listed_and_revoked(
     await page.get_by_role("heading", name="토큰 목록").wait_for(timeout=TIMEOUT_MS)
     await page.get_by_role("button", name="Show in English").press("Enter")
     await page.get_by_role("heading", name="Tokens and links").wait_for(timeout=TIMEOUT_MS)
+
+
+async def test_a_token_sees_no_button_that_it_may_not_use(
+    gateways: Callable[..., GatewayProcess], tmp_path: Path, browser: Browser
+) -> None:
+    start_s = int(time.time()) - 60
+    recordings = record(tmp_path / "data", encode(EncoderSettings(seconds=5), start_s * CLOCK_RATE), "yard")
+    index_of(tmp_path / "data", recordings).close()
+    cameras(tmp_path, "yard", extra='record = "never"\nstart = "on-demand"\n')
+    gateway = gateways(AUTH_TOKEN=TOKEN)
+    gateway.headers = {"Authorization": f"Bearer {TOKEN}"}
+    tokens = {
+        role: gateway.json("/api/tokens", "POST", {"name": role, "role": role})["token"]
+        for role in ("viewer", "reviewer")
+    }
+    span = {"cameras": ["yard"], "start": str(start_s), "end": str(start_s + 4)}
+    assert gateway.json("/api/exports", "POST", span)["by"] == "admin"
+
+    page = await browser.new_page(locale="en")
+    refused: list[str] = []
+    page.on("response", lambda answer: refused.append(answer.url) if answer.status == 403 else None)
+
+    async def sign_in(role: str) -> None:
+        await page.goto(f"{gateway.url}/health")
+        await page.evaluate("(token) => sessionStorage.setItem('liveedge-token', token)", tokens[role])
+        await page.goto(f"{gateway.url}/?{role}#/camera/yard")
+
+    await sign_in("viewer")
+    await plays(page)
+    # No key leads to the recordings either.
+    await page.keyboard.press("ArrowLeft")
+    assert await page.evaluate("document.querySelector('live-edge-player').state.mode") == "live"
+    moment = f"#/camera/yard?t={start_s}"
+    for view, scope in ((moment, "archive"), ("#/playback?cameras=yard", "archive"), ("#/exports", "archive")):
+        await page.evaluate("(hash) => (location.hash = hash)", view)
+        await page.get_by_role("alert").get_by_text(f"a token with the scope {scope}").wait_for(timeout=TIMEOUT_MS)
+        assert await page.locator("main :is(button, input, form, live-edge-player)").count() == 0
+    await page.evaluate("(hash) => (location.hash = hash)", moment)
+    await page.get_by_role("link", name="yard: Live").click()
+    await plays(page)
+    assert refused == []
+
+    await sign_in("reviewer")
+    await page.evaluate("(hash) => (location.hash = hash)", "#/access")
+    await page.get_by_role("alert").get_by_text("a token with the scope admin").wait_for(timeout=TIMEOUT_MS)
+    assert await violations(page) == []
+    await page.evaluate("(hash) => (location.hash = hash)", "#/exports")
+    await page.get_by_role("button", name="Download: yard").wait_for(timeout=TIMEOUT_MS)
+    assert await page.get_by_role("button", name="Delete: yard").count() == 0
+    assert refused == []

@@ -3,6 +3,7 @@
 // Times are those of EXT-X-PROGRAM-DATE-TIME, ms since the Unix epoch: gaps are jumps of them, and shift nothing.
 
 import type { Api } from "./core/api.ts";
+import { translate } from "./core/i18n.ts";
 import type { Rendition } from "./core/rendition.ts";
 import { joinSpans, type Span } from "./core/shared-clock.ts";
 import { type Fragment, Hls } from "./transports/hlsjs.ts";
@@ -67,6 +68,7 @@ export class RecordingWindow {
       if (!fatal) return;
       if (response?.code === 404 && this.recorded === null) this.recorded = [];
       else if (type === "mediaError" && this.error === null) this.hls.recoverMediaError();
+      else if (response?.code === 403) this.error = translate(api.language, "forbidden");
       else this.error = response?.code ? api.errorOf(response.code, String(response.data ?? "")).message : "";
     });
     this.hls.attachMedia(this.surface);

@@ -104,8 +104,9 @@ async function chain(): Promise<[SignedRecord, SignedRecord]> {
 /** An export, with `changes` of its files. */
 async function exportOf(
   changes: Record<string, string | null> = {},
-  records?: SignedRecord[],
+  records?: unknown,
   packing: Packing = {},
+  forms: object = {},
 ): Promise<Blob> {
   const manifest = JSON.stringify({
     type: "liveedge-export",
@@ -120,6 +121,7 @@ async function exportOf(
     ],
     files: [{ file: "README.txt", sha256: digest("how to") }],
     public_keys: [{ id: keyId(pem), public_key: pem }],
+    ...forms,
   });
   const files = new Map<string, Uint8Array<ArrayBuffer>>([
     ["door/a.mp4", encoder.encode("the pictures")],
@@ -161,6 +163,19 @@ describe("an export", () => {
     const packing = { isDeflated: true };
     expect(await faultsOf(await exportOf({ "door/": "" }, undefined, packing))).toEqual([]);
     expect(await faultsOf(await exportOf({ "door/a.mp4": "other" }, undefined, packing))).toEqual(["clipChanged"]);
+  });
+
+  it("is none where a signed manifest has another form", async () => {
+    for (const forms of [
+      { cameras: 5 },
+      { cameras: ["door"] },
+      { files: 7 },
+      { public_keys: [{}] },
+      { public_keys: null },
+    ])
+      expect(await faultsOf(await exportOf({}, undefined, {}, forms))).toContain("notAnExport");
+    for (const records of [{ a: 1 }, [{}], [{ statement: "[", signature: "" }], [{ statement: "null", signature: "" }]])
+      expect(await faultsOf(await exportOf({}, records))).toContain("notAnExport");
   });
 
   it("has one name for each file", async () => {

@@ -106,31 +106,39 @@ export async function verifyExport(
   done: (bytes: number) => void = () => {},
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
-  const say = (kind: Finding["kind"], about = "", isFault = false) => findings.push({ kind, about, isFault });
-  let files: Map<string, ZipFile>;
-  let manifest: Manifest;
   try {
-    files = await filesOf(zip);
-    const [data, signature, pem] = await Promise.all([
-      bytesOf(files, "manifest.json"),
-      bytesOf(files, "manifest.sig"),
-      bytesOf(files, "public-key.pem"),
-    ]);
-    const key = new TextDecoder().decode(pem);
-    if (!(await verify(key, toBase64(signature), data))) {
-      say("manifestChanged", "", true);
-      return findings;
-    }
-    manifest = JSON.parse(new TextDecoder().decode(data)) as Manifest;
-    if (manifest.type !== "liveedge-export" || manifest.version !== 1) throw new Error();
-    const id = keyId(key);
-    say(ownKeys.has(id) ? "ownKey" : "otherKey", id, !ownKeys.has(id));
+    await findIn(zip, ownKeys, verify, done, findings);
   } catch (error) {
     if (error instanceof VerifierError) throw error;
-    say("notAnExport", "", true);
-    return findings;
+    // Somebody signed a manifest of another form: the rest of it says nothing.
+    findings.push({ kind: "notAnExport", about: "", isFault: true });
   }
-  for (const node of manifest.away ?? []) say("nodeAway", node);
+  return findings;
+}
+
+async function findIn(
+  zip: Blob,
+  ownKeys: ReadonlySet<string>,
+  verify: VerifySignature,
+  done: (bytes: number) => void,
+  findings: Finding[],
+): Promise<void> {
+  const say = (kind: Finding["kind"], about = "", isFault = false) => findings.push({ kind, about, isFault });
+  const files = await filesOf(zip);
+  const [data, signature, pem] = await Promise.all([
+    bytesOf(files, "manifest.json"),
+    bytesOf(files, "manifest.sig"),
+    bytesOf(files, "public-key.pem"),
+  ]);
+  const key = new TextDecoder().decode(pem);
+  if (!(await verify(key, toBase64(signature), data))) {
+    say("manifestChanged", "", true);
+    return;
+  }
+  const manifest = JSON.parse(new TextDecoder().decode(data)) as Manifest;
+  if (manifest.type !== "liveedge-export" || manifest.version !== 1) throw new Error();
+  const id = keyId(key);
+  say(ownKeys.has(id) ? "ownKey" : "otherKey", id, !ownKeys.has(id));
   const listed = new Set<string>();
   const clips = manifest.cameras.flatMap(({ clips }) => clips);
   for (const each of [...clips, ...(manifest.files ?? [])]) {
@@ -151,7 +159,6 @@ export async function verifyExport(
     }
     findings.push(...(await verifyRecords(camera, records, keys, verify)));
   }
-  return findings;
 }
 
 /** Verify the signed records of one stream, and that each follows the one before. */

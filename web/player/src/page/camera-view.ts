@@ -251,7 +251,7 @@ export class CameraView {
   private key(event: KeyboardEvent): void {
     if (!isShortcut(event)) return;
     if (["ArrowLeft", "ArrowRight", "[", "]", "+", "=", "-"].includes(event.key)) {
-      this.timeline.key(event);
+      if (store.hasScope("archive")) this.timeline.key(event);
       return;
     }
     if (event.key === " ") this.playOrPause();

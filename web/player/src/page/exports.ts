@@ -58,7 +58,7 @@ export class ExportsView {
   /** The cameras may be others now. */
   update(): void {
     const cameras = store.status?.cameras ?? [];
-    const ids = cameras.map(({ camera_id }) => camera_id).join();
+    const ids = JSON.stringify(cameras.map((camera) => [camera.camera_id, nameOf(camera)]));
     if (this.cameras.dataset.ids === ids) return;
     this.cameras.dataset.ids = ids;
     this.cameras.replaceChildren(
@@ -216,7 +216,8 @@ class Row {
       ),
       this.download,
       this.share,
-      this.button("remove", "delete", () => this.remove()),
+      // Another one's is for who controls the cameras.
+      (store.hasScope("control") || store.isNamed(shown.by)) && this.button("remove", "delete", () => this.remove()),
       this.link,
     );
   }

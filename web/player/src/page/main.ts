@@ -15,6 +15,7 @@ import { Grid } from "./grid.ts";
 import { showHelp } from "./help.ts";
 import { language, switchLanguage, t } from "./i18n.ts";
 import { iconButton } from "./icon-button.ts";
+import { NotAllowedView, scopeOf } from "./not-allowed.ts";
 import { showNotifications } from "./notifications.ts";
 import { t as notificationsWord } from "./notifications-i18n.ts";
 import { PlaybackView } from "./playback-view.ts";
@@ -182,6 +183,8 @@ function route(): void {
 }
 
 function viewOf(route: PageRoute): View | null {
+  const scope = scopeOf(route);
+  if (scope && !store.hasScope(scope)) return new NotAllowedView(route, scope);
   switch (route.view) {
     case "camera":
       return new CameraView(route.camera, route.time);

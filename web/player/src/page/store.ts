@@ -78,6 +78,11 @@ export class Store extends EventTarget {
     return access === null || !access.auth || access.scopes.includes(scope) || access.scopes.includes("admin");
   }
 
+  /** Whether the token is the one of this name. */
+  isNamed(name: string): boolean {
+    return this.access?.name === name;
+  }
+
   /** Whether authentication is off. */
   get isOpen(): boolean {
     return this.access?.auth === false;

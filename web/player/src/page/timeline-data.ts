@@ -65,6 +65,7 @@ export class TimelineData {
   }
 
   async reload(): Promise<void> {
+    if (!store.hasScope("archive")) return;
     const { timeline, legend, pictures, recordings, failed } = this.parts;
     const range = listedRange(timeline.view, store.now);
     const segments = await segmentsOf(this.camera, range, this.closing.signal).catch((error: unknown) => {
