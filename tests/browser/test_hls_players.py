@@ -6,9 +6,11 @@ They also play a camera that they start, and one with long GOPs.
 from collections.abc import Iterable
 from functools import partial
 
+from playwright.async_api import TimeoutError as PlaywrightTimeoutError
+
 from gateway.camera import Camera
 from tests.support.browser import chromium
-from tests.support.eventually import eventually
+from tests.support.eventually import LIMIT_S, eventually
 from tests.support.hls_server import hls_server, source_camera
 from tests.support.sources.engine import SourceEngine
 
@@ -27,6 +29,10 @@ SEGMENTS = 4
 
 REFUSED_S = 1.0
 """Without a server. hls.js ends after three seconds of it, with its default policies; shaka and video.js do not end."""
+
+SHOWN = "(players) => Object.fromEntries(players.map((id) => [id, frames_of(id)]))"
+
+ARE_SHOWN = "(wanted) => Object.entries(wanted).every(([id, count]) => frames_of(id) >= count)"
 
 FRAMES = 30
 """Two seconds of video: more than one segment."""
@@ -58,19 +64,16 @@ async def test_players_play_with_and_without_sound_and_go_on_after_losses() -> N
         await begin(CAMERAS)
 
         async def frames() -> dict[str, int]:
-            return {each: await page.evaluate("frames_of", each) for each in players}
+            shown: dict[str, int] = await page.evaluate(SHOWN, players)
+            return shown
 
         async def all_show(wanted: dict[str, int], what: str) -> None:
-            async def are_shown() -> bool:
-                shown = await frames()
-                return all(shown[each] >= wanted[each] for each in players)
-
             try:
-                await eventually(are_shown, what)
-            except AssertionError as error:
+                await page.wait_for_function(ARE_SHOWN, arg=wanted, polling=100, timeout=1000 * LIMIT_S)
+            except PlaywrightTimeoutError:
                 missing = {each: wanted[each] - count for each, count in (await frames()).items()}
                 late = {each: await page.evaluate("state_of", each) for each, count in missing.items() if count > 0}
-                raise AssertionError(f"{error}; {missing=}, {late=}, {await page.evaluate('fatal')}") from None
+                raise AssertionError(f"not {what}: {missing=}, {late=}, {await page.evaluate('fatal')}") from None
 
         await all_show(dict.fromkeys(players, FRAMES), "all players play")
         SourceEngine.hung_up |= set(CAMERAS.values())
