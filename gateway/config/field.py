@@ -128,12 +128,17 @@ def fields_at(model: type[BaseModel], keys: Iterable[str]) -> Mapping[str, Field
     """The fields of the table that the keys lead to, as in ``auth.tokens.door``; none where that is no such table."""
     found: Any = model
     for key in keys:
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            field = found.model_fields.get(key)
+        if (table := _model(found)) is not None:
+            field = table.model_fields.get(key)
             found = _table_type(field.annotation) if field is not None else None
         else:
             found = _table_type(get_args(found)[1]) if get_origin(found) is dict else None
-    return found.model_fields if isinstance(found, type) and issubclass(found, BaseModel) else {}
+    table = _model(found)
+    return {} if table is None else table.model_fields
+
+
+def _model(found: Any) -> type[BaseModel] | None:
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
 
 
 def _table_type(annotation: Any) -> Any:
@@ -141,10 +146,7 @@ def _table_type(annotation: Any) -> Any:
     if get_origin(annotation) is dict or not get_args(annotation):
         return annotation
     found = [_table_type(each) for each in get_args(annotation)]
-    is_table = (
-        each for each in found if get_origin(each) is dict or (isinstance(each, type) and issubclass(each, BaseModel))
-    )
-    return next(is_table, None)
+    return next((each for each in found if get_origin(each) is dict or _model(each) is not None), None)
 
 
 def data_of(field: FieldInfo) -> Mapping[str, Any] | None:
