@@ -10,7 +10,8 @@ Rules:
 1. It has the lowest priority: cameras and viewers come first.
 2. It reports the clip's time, in 90 kHz ticks, on a line of standard output every :data:`REPORT_FRAMES` frames. It ends
    when its standard output is closed.
-3. Sound is copied. Pictures are encoded as H.264 in the size of the source. One that cannot be decoded is skipped.
+3. Sound is copied. Pictures are encoded as H.264 in the size of the source. One that cannot be decoded is left out, and
+   counted: the last line is ``left out NUMBER``.
 """
 
 import json
@@ -31,6 +32,8 @@ NICENESS = 15
 TICKS = 90_000
 
 REPORT_FRAMES = 10
+
+LEFT_OUT = "left out"
 
 THREADS = 1
 
@@ -72,8 +75,8 @@ def write_text(planes: NDArray[np.uint8], width: int, height: int, text: str) ->
     chroma[:, top // 2 :, : box_width // 2] = GREY
 
 
-def burn_in(source: str, result: str, spans: list[tuple[int, int]], label: str) -> None:
-    """Write ``result``. Raises PyAV's errors."""
+def burn_in(source: str, result: str, spans: list[tuple[int, int]], label: str) -> int:
+    """Write ``result``; how many pictures are left out. Raises PyAV's errors."""
     with av.open(source) as given, av.open(result, "w", options={"movflags": "faststart"}) as made:
         video = given.streams.video[0]
         video.thread_count = THREADS
@@ -85,13 +88,15 @@ def burn_in(source: str, result: str, spans: list[tuple[int, int]], label: str) 
         encoded.codec_context.thread_count = THREADS
         made.metadata["creation_time"] = datetime.fromtimestamp(spans[0][1] // TICKS, UTC).isoformat()
         sounds = {each.index: made.add_stream_from_template(each) for each in given.streams.audio[:1]}
-        frames, last = 0, -1
+        given_frames, frames, last = 0, 0, -1
         for packet in given.demux(video, *given.streams.audio[:1]):
             if packet.stream.index in sounds:
                 if packet.dts is not None and packet.pts is not None and packet.pts >= 0:
                     packet.stream = sounds[packet.stream.index]
                     made.mux(packet)
                 continue
+            # Those before 0 are there to be decoded alone.
+            given_frames += packet.size > 0 and packet.pts is not None and packet.pts >= 0
             try:
                 pictures = video.decode(packet)
             except av.InvalidDataError:
@@ -112,13 +117,16 @@ def burn_in(source: str, result: str, spans: list[tuple[int, int]], label: str) 
                 if frames % REPORT_FRAMES == 0:
                     print(at_90k, flush=True)  # noqa: T201
         made.mux(encoded.encode())
+        return given_frames - frames
 
 
 def main() -> None:
     os.nice(NICENESS)
     source, result = sys.argv[1:3]
     given = json.loads(sys.stdin.read())
-    burn_in(source, result, [(int(offset), int(wall)) for offset, wall in given["spans"]], str(given["label"]))
+    spans = [(int(offset), int(wall)) for offset, wall in given["spans"]]
+    left_out = burn_in(source, result, spans, str(given["label"]))
+    print(f"{LEFT_OUT} {left_out}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Rule: a process that reports nothing for :data:`STALL_S`, or whose export was ca
 
 import contextlib
 import json
+import re
 import select
 import subprocess
 import sys
@@ -24,6 +25,8 @@ POLL_S = 0.5
 
 OUTPUT_MAX_BYTES = 4096
 
+_LEFT_OUT = re.compile(rb"left out (\d+)")
+
 
 def burn(
     clip: Path,
@@ -32,10 +35,11 @@ def burn(
     label: str,
     report: Callable[[int], None],
     is_cancelled: Callable[[], bool],
-) -> bool:
-    """Write ``result`` from ``clip``. ``report`` is called with the clip's time, in 90 kHz ticks.
+) -> int | None:
+    """Write ``result`` from ``clip``, and return how many pictures could not be decoded and are left out.
 
-    False if it was cancelled. Raises :class:`~gateway.errors.StorageError` if the process fails.
+    ``report`` is called with the clip's time, in 90 kHz ticks. ``None`` if it was cancelled. Raises
+    :class:`~gateway.errors.StorageError` if the process fails.
     """
     given = json.dumps({"label": label, "spans": [(span.offset_90k, span.start_90k) for span in spans]})
     with subprocess.Popen(  # noqa: S603  (our own program)
@@ -51,10 +55,10 @@ def burn(
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(given.encode())
                 process.stdin.close()
-            silent_s, last = 0.0, b""
+            silent_s, last, left_out = 0.0, b"", 0
             while True:
                 if is_cancelled():
-                    return False
+                    return None
                 if not select.select([process.stdout], [], [], POLL_S)[0]:
                     silent_s += POLL_S
                     if silent_s >= STALL_S:
@@ -69,10 +73,12 @@ def burn(
                 for line in lines:
                     if line.isdigit():
                         report(int(line))
+                    elif found := _LEFT_OUT.fullmatch(line):
+                        left_out = int(found[1])
             if process.wait() != 0:
                 raise StorageError("the time could not be burned into the pictures of a clip: try it without").because(
                     "burn_in_failed"
                 )
-            return True
+            return left_out
         finally:
             process.kill()

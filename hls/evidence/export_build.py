@@ -233,8 +233,9 @@ class ExportBuild:
         stream = "_sub" if plan.stream.rendition is RenditionName.SUB else ""
         name = f"{plan.stream.camera_id}/{plan.stream.camera_id}_{file_time(shown_90k)}{stream}.mp4"
         pieces = clip.read(0, clip.length)
+        left_out = 0
         if self.job.request.burn_in_time:
-            written = self._add_burnt(archive, name, pieces, spans, path, clip.duration_90k, clip.length)
+            written, left_out = self._add_burnt(archive, name, pieces, spans, path, clip.duration_90k, clip.length)
         else:
             written = archive.add(name, pieces, shown_90k, self._progress)
         return {
@@ -245,6 +246,7 @@ class ExportBuild:
             "end": to_rfc3339(spans[-1].start_90k + clip.duration_90k - spans[-1].offset_90k),
             "duration_s": round(clip.duration_90k / CLOCK_RATE, 3),
             "burnt_in_time": self.job.request.burn_in_time,
+            "pictures_left_out": left_out,
             "spans": [
                 {"offset_s": round(each.offset_90k / CLOCK_RATE, 3), "start": to_rfc3339(each.start_90k)}
                 for each in spans
@@ -261,7 +263,7 @@ class ExportBuild:
         path: Path,
         duration_90k: int,
         size: int,
-    ) -> Written:
+    ) -> tuple[Written, int]:
         source, result = path.with_suffix(".source.mp4"), path.with_suffix(".burnt.mp4")
         try:
             with source.open("wb") as file:
@@ -275,12 +277,14 @@ class ExportBuild:
                 self._done = before
                 self._progress(int(size * BURN_IN_WORK * min(1.0, at_90k / max(1, duration_90k))))
 
-            if not burn(source, result, spans, name.partition("/")[0], report, lambda: self.is_cancelled):
+            label = name.partition("/")[0]
+            left_out = burn(source, result, spans, label, report, lambda: self.is_cancelled)
+            if left_out is None:
                 raise CancelledExportError
             report(duration_90k)
             self._progress(size)
             with result.open("rb") as burnt:
-                return archive.add(name, pieces_of(burnt), spans[0].start_90k, lambda _: None)
+                return archive.add(name, pieces_of(burnt), spans[0].start_90k, lambda _: None), left_out
         finally:
             source.unlink(missing_ok=True)
             result.unlink(missing_ok=True)

@@ -41,6 +41,7 @@ class _File(BaseModel, strict=True):
     file: str
     sha256: str
     size: int | None = None
+    pictures_left_out: int = 0
 
 
 class _Source(BaseModel, strict=True):

@@ -136,6 +136,8 @@ def _verify_export(archive: zipfile.ZipFile, trusted: TrustedKeys | None, report
             report.fault(f"{name} was changed: its SHA-256 is not the signed one")
             continue
         right += name in clips
+        if left_out := file.get("pictures_left_out"):
+            report.say(f"{name} lacks {left_out} picture(s), which could not be decoded when it was exported")
     report.say(f"{right} of {len(clips)} clip(s) are as they were exported")
     if trusted is not None:
         keys = {**trusted.keys} if key.key_id in trusted.keys else {}

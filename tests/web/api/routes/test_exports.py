@@ -16,6 +16,7 @@ from gateway.clock import CLOCK_RATE
 from gateway.event import Event
 from hls.evidence.burn_in import text_at
 from hls.evidence.export_build import ExportBuild
+from hls.evidence.verify import verify_export
 from tests.support.auth_gateway import ADMIN_TOKEN, Client, auth_gateway, bearer
 from tests.support.eventually import eventually
 from tests.support.ffprobe import ffprobe
@@ -152,8 +153,8 @@ async def test_the_time_is_burned_in_and_a_changed_recording_is_named(tmp_path: 
     async with auth_gateway(tmp_path) as client:
         await eventually(partial(all_are_signed, client), "all segments are signed")
         changed = tmp_path / "data/yard/2026-11-22/segment_20261122T185002Z.mp4"
-        data = changed.read_bytes()
-        changed.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        data, at = changed.read_bytes(), int(ffprobe(changed, "-show_packets")["packets"][5]["pos"])
+        changed.write_bytes(data[:at] + bytes([255]) * 4 + data[at + 4 :])  # the length of a NAL unit
         done = await exported(client, cameras=["yard"], burn_in_time=True)
         async with client.get(done["url"], headers=ADMIN) as answer:
             (tmp_path / "e.zip").write_bytes(await answer.read())
@@ -161,10 +162,12 @@ async def test_the_time_is_burned_in_and_a_changed_recording_is_named(tmp_path: 
         [yard] = json.loads(archive.read("manifest.json"))["cameras"]
         archive.extract(yard["clips"][0]["file"], tmp_path)
     assert yard["clips"][0]["burnt_in_time"] is True
+    assert yard["clips"][0]["pictures_left_out"] == 1
+    assert any("lacks 1 picture(s)" in line for line in verify_export(tmp_path / "e.zip", None).lines)
     assert [each["state"] for each in yard["sources"]] == ["intact", "changed"]
     found = ffprobe(tmp_path / yard["clips"][0]["file"], "-show_format", "-show_streams")
     assert found["format"]["tags"]["creation_time"] == "2026-11-22T18:50:01.000000Z"
-    assert (found["streams"][0]["codec_name"], found["streams"][0]["nb_frames"]) == ("h264", "30")
+    assert (found["streams"][0]["codec_name"], found["streams"][0]["nb_frames"]) == ("h264", "29")
     assert not list((tmp_path / "data/.exports").glob("*.mp4"))
 
 
@@ -196,6 +199,7 @@ async def test_a_clip_has_one_codec_and_one_size_and_no_frame_is_lost(tmp_path: 
         ("h264" if burn_in_time else "hevc", 160, "20"),
         ("h264", 320, "20"),
     ]
+    assert [clip["pictures_left_out"] for clip in door["clips"]] == [0, 0, 0]
     starts = [clip["start"] for clip in door["clips"]]
     assert starts == [f"2026-11-22T18:50:0{second}.000Z" for second in (1, 2, 4)]
 
