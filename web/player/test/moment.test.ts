@@ -56,7 +56,17 @@ test("moments in links", () => {
   expect(parseMoment("2026-11-29T23:32:05.250+09:00")).toBe(T);
   expect(parseMoment("2026-11-29T23:32:05.250 09:00")).toBe(T);
   expect(parseMoment(String(T / 1000))).toBe(T);
-  for (const text of ["", null, "yesterday", "2026-11-29", "2026-11-29T14:32:05", "2026-13-29T14:32:05Z"])
+  for (const text of [
+    "",
+    null,
+    "yesterday",
+    "2026-11-29",
+    "2026-11-29T14:32:05",
+    "2026-13-29T14:32:05Z",
+    "0",
+    "59",
+    "1969-12-31T23:59:59Z",
+  ])
     expect(parseMoment(text)).toBeNull();
 });
 

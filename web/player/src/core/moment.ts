@@ -10,6 +10,8 @@ export interface ClockTime {
 const WEEKS = 6;
 const DAY_MS = 86_400_000;
 const DAYS_OF_WEEK = 7;
+/** Nothing was recorded before it, and times around it could be negative. */
+const EARLIEST_MS = Date.UTC(1971, 0, 1);
 
 /** A time of day: 14:32, 14:32:05, 1432, 143205, 2:32 pm, 오후 2:32; null if it is none. */
 export function parseClock(text: string): ClockTime | null {
@@ -84,9 +86,11 @@ export function weeksOf(day: string, firstDay: number): string[][] {
 /** A moment in a link: RFC 3339 with a zone, or Unix seconds; null if it is none. */
 export function parseMoment(text: string | null): number | null {
   if (!text) return null;
-  if (/^\d{1,11}(\.\d+)?$/.test(text)) return Math.round(Number(text) * 1000);
+  if (/^\d{1,11}(\.\d+)?$/.test(text)) return later(Math.round(Number(text) * 1000));
   // A "+" that nobody escaped arrives as a space.
   const rfc3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+ -]\d\d:\d\d)$/i;
   const time = rfc3339.test(text) ? Date.parse(text.replace(" ", "+")) : Number.NaN;
-  return Number.isFinite(time) ? time : null;
+  return later(time);
 }
+
+const later = (time: number) => (time >= EARLIEST_MS ? time : null);

@@ -25,7 +25,7 @@ import { PtzPanel } from "./ptz.ts";
 import { RecordedPictures } from "./recorded-pictures.ts";
 import { Recordings } from "./recordings.ts";
 import { isShortcut } from "./shortcut.ts";
-import { nameOf, store } from "./store.ts";
+import { nameOf, noSuchCamera, store } from "./store.ts";
 import { Timeline } from "./timeline.ts";
 import { TimelineData } from "./timeline-data.ts";
 import { TimelineLegend } from "./timeline-legend.ts";
@@ -120,6 +120,7 @@ export class CameraView {
     const camera = store.camera(this.id);
     this.player.toggleAttribute("talk", Boolean(camera?.can_talk) && store.hasScope("talk"));
     setText(this.heading, camera ? nameOf(camera) : this.id);
+    if (store.status && !camera) setText(this.message, noSuchCamera(this.id));
     const { width, height } = camera ?? {};
     if (width && height) this.element.style.setProperty("--aspect", `${width} / ${height}`);
     this.details.update();

@@ -6,7 +6,7 @@ import { type FollowedRecording, type LiveEdgePlayer, loadFollowedRecording } fr
 import { h, setText } from "./dom.ts";
 import { clock as clockText, since } from "./format.ts";
 import { language, t } from "./i18n.ts";
-import { nameOf, store } from "./store.ts";
+import { nameOf, noSuchCamera, store } from "./store.ts";
 
 /** A tile that is wider than this, in device pixels, plays the main stream. */
 const SUB_MAX_PX = 960;
@@ -70,7 +70,8 @@ export class PlaybackTile {
     this.player.hidden = hasBegun;
     this.followed.element.classList.toggle("none", status.kind === "gap" || status.kind === "error");
     this.message.hidden = status.kind === "playing" || (status.kind === "loading" && hasBegun);
-    if (status.kind === "gap") {
+    if (store.status && !store.camera(this.id)) this.tell(noSuchCamera(this.id), "");
+    else if (status.kind === "gap") {
       const next =
         status.next === undefined
           ? ""

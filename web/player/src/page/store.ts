@@ -2,6 +2,7 @@
 
 import { Api, ApiError } from "../core/api.ts";
 import { gatewayNow, sampleClock } from "../core/clock-sync.ts";
+import { translate } from "../core/i18n.ts";
 import type {
   Access,
   ArchiveStatus,
@@ -38,6 +39,10 @@ export function isLive({ state, sub }: Camera): boolean {
 /** What people call a camera. */
 export function nameOf(camera: Camera): string {
   return camera.name ?? camera.camera_id;
+}
+
+export function noSuchCamera(camera: string): string {
+  return translate(language, "noSuchCamera", { camera });
 }
 
 export type GatewayError = "unreachable" | "unauthorized" | "forbidden" | null;
