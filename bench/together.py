@@ -25,34 +25,15 @@ from tests.support.gateway_process import GatewayProcess
 from tests.support.player import cameras
 from tests.support.recording import index_of, record
 from tests.support.sources.encoded import EncoderSettings
-from tests.support.two_hours import GREYS, repeated
+from tests.support.together import FPS, SHOWN, apart_ms
+from tests.support.two_hours import repeated
 
 GOAL_MS = 100.0
-
-FPS = 20
 
 RECORDED_S = 420
 
 SETTLE_S = 4.0
 """After a change of the speed, before the looks."""
-
-LOOK = """
-() => {
-  const numberOf = (tile) => {
-    const video = tile.querySelector(".followed:not(.none) video.shown");
-    if (!video || !tile.querySelector(".gap").hidden) return null;
-    const context = new OffscreenCanvas(16, 16).getContext("2d");
-    context.drawImage(video, 0, 0, 16, 16);
-    return Math.round((context.getImageData(8, 8, 1, 1).data[0] * 219) / 255 + 16 - 20);
-  };
-  return [...document.querySelectorAll(".together .tile")].map(numberOf);
-}
-"""
-
-
-def apart_ms(numbers: list[int]) -> float:
-    """The distance of the pictures of a look, as far as their greys tell: up to 5 s."""
-    return max(min((one - two) % GREYS, (two - one) % GREYS) * 1000 / FPS for one in numbers for two in numbers)
 
 
 async def looks(page: Page, seconds: float) -> tuple[list[float], int, int]:
@@ -60,7 +41,7 @@ async def looks(page: Page, seconds: float) -> tuple[list[float], int, int]:
     found, lacking, moments = [], 0, set()
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
-        numbers = await page.evaluate(LOOK)
+        numbers = await page.evaluate(SHOWN)
         if None in numbers or not numbers:
             lacking += 1
         else:
@@ -74,7 +55,7 @@ async def begin(page: Page, url: str) -> None:
     """Open the playback anew, and wait until all tiles show a picture."""
     await page.goto("about:blank")
     await page.goto(url)
-    await page.wait_for_function(f"() => ({LOOK})().every((each) => each !== null)", timeout=60_000)
+    await page.wait_for_function(f"() => ({SHOWN})().every((each) => each !== null)", timeout=60_000)
 
 
 def report(what: str, distances: list[float], lacking: int, moments: int) -> None:
