@@ -80,7 +80,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))
     by_file: dict[str, list[pytest.Item]] = {}
     for item in items:
-        by_file.setdefault(item.path.relative_to(TESTS).as_posix(), []).append(item)
+        path = item.path.relative_to(TESTS) if item.path.is_relative_to(TESTS) else item.path
+        by_file.setdefault(path.as_posix(), []).append(item)
     order = mixed({path: [tier_marked(item) for item in of_file] for path, of_file in by_file.items()})
     items[:] = [item for path in order for item in by_file[path]]
 

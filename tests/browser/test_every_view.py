@@ -226,7 +226,7 @@ async def errors_are_korean(page: Page) -> None:
     # Nothing was recorded before the camera was.
     await page.evaluate("location.hash = '#/exports'")
     alert = page.locator(".exports [role=alert]").first
-    await page.get_by_label("door", exact=True).check(timeout=TIMEOUT_MS)
+    await page.get_by_role("checkbox", name="door", exact=True).check(timeout=TIMEOUT_MS)
     await page.fill("#export-from", "2026-01-01T00:00:00")
     await page.fill("#export-to", "2026-01-01T00:01:00")
     await page.click(".exports form button.primary")

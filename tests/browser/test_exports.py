@@ -65,8 +65,8 @@ async def test_cameras_are_exported_shared_and_verified(
     page.on("dialog", lambda dialog: dialog.accept())
     await page.get_by_role("button", name="Delete: door, yard").press("Enter")
     await page.get_by_text("Nothing has been exported.").wait_for(timeout=TIMEOUT_MS)
-    await page.get_by_label("door").uncheck()
-    await page.get_by_label("yard").uncheck()
+    await page.get_by_role("checkbox", name="door").uncheck()
+    await page.get_by_role("checkbox", name="yard").uncheck()
     await page.get_by_role("button", name="Export", exact=True).click()
     await page.get_by_role("alert").get_by_text("Choose a camera.").wait_for(timeout=TIMEOUT_MS)
 

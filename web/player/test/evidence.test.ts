@@ -165,6 +165,17 @@ describe("an export", () => {
     expect(await faultsOf(await exportOf({ "door/a.mp4": "other" }, undefined, packing))).toEqual(["clipChanged"]);
   });
 
+  it("tells what is not in it", async () => {
+    const clips = [{ file: "door/a.mp4", sha256: digest("the pictures"), pictures_left_out: 3 }];
+    const cameras = [{ camera: "door", clips, sources: [], records: await chain() }];
+    const zip = await exportOf({}, undefined, {}, { away: ["east"], cameras });
+    const findings = await verifyExport(zip, new Set([keyId(pem)]), verifyInBrowser);
+    expect(findings.filter(({ isFault }) => isFault)).toEqual([]);
+    const said = findings.map(({ kind, about }) => `${kind} ${about}`);
+    expect(said).toContain("nodeAway east");
+    expect(said).toContain("picturesLeftOut door/a.mp4: 3");
+  });
+
   it("is none where a signed manifest has another form", async () => {
     for (const forms of [
       { cameras: 5 },

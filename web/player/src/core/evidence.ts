@@ -17,7 +17,8 @@ interface Manifest {
   end: string;
   cameras: {
     camera: string;
-    clips: { file: string; sha256: string }[];
+    /** `pictures_left_out`: how many could not be decoded where the time was burned in. */
+    clips: { file: string; sha256: string; pictures_left_out?: number }[];
     sources: { segment: string; state: string }[];
     records: SignedRecord[];
   }[];
@@ -43,6 +44,7 @@ export interface Finding {
     | "sourceMissing"
     | "sourceUnsigned"
     | "nodeAway"
+    | "picturesLeftOut"
     | "recordsRight"
     | "recordWrong"
     | "chainBroken"
@@ -139,6 +141,7 @@ async function findIn(
   if (manifest.type !== "liveedge-export" || manifest.version !== 1) throw new Error();
   const id = keyId(key);
   say(ownKeys.has(id) ? "ownKey" : "otherKey", id, !ownKeys.has(id));
+  for (const node of manifest.away ?? []) say("nodeAway", node);
   const listed = new Set<string>();
   const clips = manifest.cameras.flatMap(({ clips }) => clips);
   for (const each of [...clips, ...(manifest.files ?? [])]) {
@@ -150,6 +153,7 @@ async function findIn(
     const kind = hash === undefined ? "clipMissing" : hash === sha256 ? "clipRight" : "clipChanged";
     if (kind !== "clipRight" || clips.includes(each)) say(kind, file, kind !== "clipRight");
   }
+  for (const { file, pictures_left_out: count } of clips) if (count) say("picturesLeftOut", `${file}: ${count}`);
   for (const name of files.keys()) if (!listed.has(name) && !UNLISTED.has(name)) say("clipAdded", name, true);
   const keys = new Map(manifest.public_keys.map(({ public_key }) => [keyId(public_key), public_key]));
   for (const { camera, sources, records } of manifest.cameras) {
