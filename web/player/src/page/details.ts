@@ -112,9 +112,23 @@ function capacityOf({ days_that_fit, bytes_per_day }: CameraRecordingStatus): st
   return `${text} · ${rate}`;
 }
 
+/** Names of viewers that the words of the page do not have. */
+const VIEWERS: Readonly<Record<string, string>> = {
+  webrtc: "WebRTC",
+  hls: "LL-HLS",
+  jpeg: "JPEG",
+  mjpeg: "MJPEG",
+  rtsp: "RTSP",
+  snapshot: t("viewer_snapshot"),
+  relay: t("viewer_relay"),
+  forward: t("viewer_forward"),
+};
+
 function viewersOf({ viewers }: Camera): string {
   const active = Object.entries(viewers).filter(([, count]) => count > 0);
-  return active.length === 0 ? t("nobody") : active.map(([transport, count]) => `${count} × ${transport}`).join(", ");
+  return active.length === 0
+    ? t("nobody")
+    : active.map(([transport, count]) => `${count} × ${VIEWERS[transport] ?? transport}`).join(", ");
 }
 
 /** Why a camera is not recorded. */
