@@ -4,7 +4,8 @@
 
 Nine cameras have the same pictures at the same times (20 fps, a keyframe every second), each recognised by its grey. A
 look reads all tiles at one moment; their distance is that of the earliest from the latest picture, in the time of the
-recording. Above 4x the page plays keyframes alone: there a distance is a number of keyframes. The goal is 100 ms.
+recording. Above 4x the page plays keyframes alone, one in 250 ms: there a distance is a number of keyframes, and a look
+may come between the changes of two tiles. The goal is 100 ms.
 """
 
 import argparse

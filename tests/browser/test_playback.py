@@ -212,6 +212,7 @@ async def test_the_moment_of_two_cameras_is_exported_by_keyboard(
     await page.keyboard.press("]")
     await page.keyboard.press("e")
     await page.wait_for_url("**/#/exports?camera=door&camera=yard&**")
+    await page.locator(".choices input:checked").nth(1).wait_for(timeout=TIMEOUT_MS)
     chosen = await page.eval_on_selector_all(".choices input:checked", "(boxes) => boxes.map(({ value }) => value)")
     assert chosen == ["door", "yard"]
     await page.get_by_label("From").press("Enter")

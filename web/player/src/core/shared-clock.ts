@@ -4,7 +4,8 @@
 // Rules:
 // 1. The clock runs at its rate. It stands still while a player that has something to show at its time cannot show it yet,
 //    but for no player longer than HOLD_MAX_MS: one that is slow then catches up by a seek, and the others go on.
-// 2. A player that is a little off plays a little faster or slower; one that is further off seeks.
+// 2. A player that is a little off plays a little faster or slower; one that is further ahead waits for the clock, and one
+//    that is further behind seeks.
 // 3. Where nothing of a camera was recorded, its player waits with the first picture that follows, and the clock runs on.
 
 export interface Span {
@@ -48,8 +49,12 @@ const KEYFRAMES_PER_SECOND = 4;
 /** No `<video>` plays slower or faster than this (Chromium). */
 const RATE_MIN = 0.0625;
 const RATE_MAX = 16;
-/** A player that is no further off is right, ms of the wall. */
-const EXACT_MS = 12;
+/** A player that is no further off is right, ms of the wall. Four times as fast, two of them are 32 ms of the recording apart. */
+const EXACT_MS = 4;
+/** One that is further behind a clock that waits comes up to it, ms of the wall. */
+const BEHIND_STILL_MS = 12;
+/** One that is further ahead waits, ms of the wall: to slow down would take it a second or more. */
+const AHEAD_MS = 80;
 /** One that is further off than this seeks, ms of the wall. */
 const SEEK_MS = 600;
 /** An error is made good within about so long, ms of the wall, and the speed changes by no more than this part of it. */
@@ -110,12 +115,13 @@ export function orderFor(player: PlayerPosition, { time, rate, isRunning, isExac
     // What was sought is shown as well as it can be: a frame begins where it begins.
     if (isFar) return player.sought === time ? { kind: "pause" } : { kind: "seek", time };
     // The clock waits: those that are behind come up to it.
-    return !isExact && off > EXACT_MS * Math.max(1, rate) ? { kind: "play", rate } : { kind: "pause" };
+    return !isExact && off > BEHIND_STILL_MS * Math.max(1, rate) ? { kind: "play", rate } : { kind: "pause" };
   }
   if (isFar) {
     if (!player.isReady) return { kind: "pause" };
     return { kind: "seek", time: time + SEEK_LEAD_MS * rate };
   }
+  if (off < -AHEAD_MS * Math.max(1, rate)) return { kind: "pause" };
   if (Math.abs(off) <= EXACT_MS * Math.max(1, rate)) return { kind: "play", rate };
   const most = CORRECTION_MAX * rate;
   const correction = Math.max(-most, Math.min(most, off / CORRECTION_MS));
