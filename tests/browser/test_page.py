@@ -189,16 +189,35 @@ async def test_first_load_is_small(door: GatewayProcess, page: Page) -> None:
 
 
 async def test_sign_in(gateways: Gateways, tmp_path: Path, page: Page) -> None:
-    cameras(tmp_path, "door")
+    cameras(tmp_path, "door", "gate")
     gateway = gateways(AUTH_TOKEN="correct-horse-battery-staple")
+    gateway.headers = {"Authorization": "Bearer correct-horse-battery-staple"}
+    wall = {"name": "Gate", "tiles": [{"camera_id": "gate", "rendition": "auto"}]}
+    gateway.json("/api/walls/gate", "PUT", wall)
     await page.goto(f"{gateway.url}/#/camera/door")
     dialog = page.get_by_role("dialog")
+    for _ in range(3):  # browsers close a dialog at the second one whatever it says
+        await page.keyboard.press("Escape")
     await dialog.get_by_label("Token").fill("wrong-horse-battery-staple")
     await dialog.get_by_role("button", name="Sign in").click()
     await dialog.get_by_text("not valid").wait_for()
     await dialog.get_by_label("Token").fill("correct-horse-battery-staple")
     await dialog.get_by_role("button", name="Sign in").click()
     await dialog.wait_for(state="hidden")
+    # Somebody who signs in on a wall sees this wall alone.
+    await page.evaluate("sessionStorage.clear(); localStorage.clear()")
+    await page.goto(f"{gateway.url}/#/?wall=gate")
+    await page.reload()
+    await dialog.get_by_label("Token").fill("correct-horse-battery-staple")
+    await page.evaluate("""() => {
+      window.seen = new Set();
+      const note = () => document.querySelectorAll(".tile").forEach(({ dataset }) => window.seen.add(dataset.camera));
+      new MutationObserver(note).observe(document.body, { childList: true, subtree: true });
+    }""")
+    await dialog.get_by_role("button", name="Sign in").click()
+    await page.locator('.tile[data-camera="gate"]').wait_for(timeout=TIMEOUT_MS)
+    assert await page.evaluate("[...window.seen]") == ["gate"]
+    await page.goto(f"{gateway.url}/#/camera/door")
     for transport in ("webrtc", "hls", "jpeg", "mjpeg"):
         await page.eval_on_selector(
             "live-edge-player", "(player, transport) => { player.transports = [transport] }", transport

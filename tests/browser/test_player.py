@@ -95,6 +95,14 @@ async def test_the_badge_of_live_video_becomes_a_dot_until_the_pointer_is_there(
 async def test_players_that_leave_while_they_connect_are_freed(door: GatewayProcess, page: Page) -> None:
     await embed(page, door.url)
     await plays(page, "webrtc")
+    # What is asked for last holds, also while the code of recordings is loading.
+    mode = """async (player) => {
+      const sought = player.seek(Date.now() - 60_000);
+      player.seekToLiveEdge();
+      await sought;
+      return player.state.mode;
+    }"""
+    assert await page.eval_on_selector("live-edge-player", mode) == "live"
     # The transport is connected and the event about the connection is still to come: Chromium never frees a connection
     # that is closed then.
     await page.evaluate("""async () => {

@@ -8,7 +8,7 @@ from playwright.async_api import Dialog, Page
 
 from tests.support.accessibility import violations
 from tests.support.gateway_process import GatewayProcess
-from tests.support.player import cameras, plays
+from tests.support.player import TIMEOUT_MS, cameras, plays
 
 
 async def tiles(page: Page) -> list[str]:
@@ -69,6 +69,17 @@ async def test_a_wall_is_made_changed_opened_by_url_toured_and_removed(
     await page.goto(f"{gateway.url}/#/wall?wall=tour")
     await shows(page, "yard", "door", "gate")
     await shows(page, "gate")
+
+    # A camera of a wall that is removed is named, and shown again when it is there again.
+    path = gateway.folder / "liveedge.toml"
+    before = path.read_text()
+    path.write_text(before.replace("[cameras.yard]", "[cameras.other]"))
+    await page.goto(f"{gateway.url}/#/?wall=wall")
+    await page.get_by_text("There is no camera “yard”.").wait_for(timeout=TIMEOUT_MS)
+    await shows(page, "door", "gate")
+    path.write_text(before)
+    await shows(page, "yard", "door", "gate")
+    await page.locator(".missing").wait_for(state="detached")
 
     async def accept(dialog: Dialog) -> None:
         await dialog.accept()

@@ -3,7 +3,8 @@
 //
 // Rules:
 // 1. A time at or past the live edge is live, and a recording that reaches the live edge becomes live.
-// 2. The playback rate belongs to the recording: it survives seeks, and ends with the return to live.
+// 2. What was asked for last holds, also while the code is loading.
+// 3. The playback rate belongs to the recording: it survives seeks, and ends with the return to live.
 
 import type { Api } from "./core/api.ts";
 import type { Rendition } from "./core/rendition.ts";
@@ -37,6 +38,8 @@ export interface RecordingControlEvents {
 export class RecordingControl {
   /** The recording; null while live. */
   current: RecordingPlayback | null = null;
+  /** How often something was asked for; see rule 2. */
+  private asked = 0;
 
   constructor(
     private readonly player: Player,
@@ -51,18 +54,16 @@ export class RecordingControl {
   async seek(time: number): Promise<void> {
     const { player, events } = this;
     if (time >= events.now() - LIVE_EDGE_MS) return events.goLive();
+    const asked = ++this.asked;
     if (!this.current) {
       const { RecordingPlayback } = await import("./recording-playback.ts");
-      if (!player.isConnected) return;
-      // Another seek may have created it meanwhile.
-      if (!this.current) {
-        this.current = new RecordingPlayback(events.api(), player.camera, player.muted, events.rendition, {
-          changed: () => events.changed(),
-          reachedLiveEdge: () => events.goLive(),
-          firstFrame: (surface) => events.show(surface),
-        });
-        events.mount(this.current.surface);
-      }
+      if (!player.isConnected || asked !== this.asked) return;
+      this.current = new RecordingPlayback(events.api(), player.camera, player.muted, events.rendition, {
+        changed: () => events.changed(),
+        reachedLiveEdge: () => events.goLive(),
+        firstFrame: (surface) => events.show(surface),
+      });
+      events.mount(this.current.surface);
     }
     this.current.seek(time);
     events.changed();
@@ -70,6 +71,7 @@ export class RecordingControl {
 
   stop(): void {
     const { current } = this;
+    this.asked++;
     this.current = null;
     current?.stop();
   }

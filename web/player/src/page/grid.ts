@@ -7,7 +7,7 @@ import type { LiveEdgePlayer } from "../player.ts";
 import { h, setText } from "./dom.ts";
 import { bitrate, since } from "./format.ts";
 import { language, t } from "./i18n.ts";
-import { isLive, nameOf, store } from "./store.ts";
+import { isLive, nameOf, noSuchCamera, store } from "./store.ts";
 import { showWizard } from "./wizard.ts";
 
 class Tile {
@@ -52,6 +52,7 @@ export class Grid {
   /** Of the wall, which has no header: a page begins with a heading. */
   private readonly heading = h("h1", { class: "visually-hidden", hidden: true }, t("cameras"));
   readonly element = h("main", { class: "grid", "aria-label": t("cameras") }, this.heading);
+  private readonly missing = h("p", { class: "missing", role: "status" });
   private readonly tiles = new Map<string, Tile>();
   private columns = 0;
   private wall: Wall | null = null;
@@ -112,6 +113,7 @@ export class Grid {
       after = tile.element;
       tile.update(camera, this.renditionOf(camera.camera_id));
     }
+    this.showMissing();
     const empty = this.element.querySelector(".empty");
     if (store.status && store.status.cameras.length === 0 && !empty) {
       this.element.append(
@@ -124,6 +126,18 @@ export class Grid {
         ),
       );
     } else if (store.status && store.status.cameras.length > 0) empty?.remove();
+  }
+
+  /** Say which cameras of the wall were removed. */
+  private showMissing(): void {
+    const ids = store.status ? (this.wall?.tiles ?? []).map(({ camera_id }) => camera_id) : [];
+    const text = ids
+      .filter((id) => !store.camera(id))
+      .map(noSuchCamera)
+      .join(" ");
+    setText(this.missing, text);
+    if (!text) this.missing.remove();
+    else if (this.element.lastElementChild !== this.missing) this.element.append(this.missing);
   }
 
   /** The cameras of the wall that there are, or all. */

@@ -139,6 +139,7 @@ store.addEventListener("change", update);
 store.addEventListener("token", () => {
   if (store.api.token) grid.setToken(store.api.token);
   route();
+  void walls.load();
 });
 addEventListener("hashchange", route);
 addEventListener("keydown", (event) => {

@@ -70,7 +70,8 @@ export class PlaybackTile {
     this.player.hidden = hasBegun;
     this.followed.element.classList.toggle("none", status.kind === "gap" || status.kind === "error");
     this.message.hidden = status.kind === "playing" || (status.kind === "loading" && hasBegun);
-    if (store.status && !store.camera(this.id)) this.tell(noSuchCamera(this.id), "");
+    const isUnknown = store.status !== null && !store.camera(this.id);
+    if (isUnknown && status.kind === "gap" && status.next === null) this.tell(noSuchCamera(this.id), "");
     else if (status.kind === "gap") {
       const next =
         status.next === undefined

@@ -49,6 +49,12 @@ export function showSignIn(): void {
   });
   dialog = h("dialog", { class: "signin" }, form);
   dialog.addEventListener("cancel", (event) => event.preventDefault());
+  // Browsers still close it when somebody presses Escape twice. There is nothing else to do on the page.
+  dialog.addEventListener("close", () => {
+    dialog?.remove();
+    dialog = null;
+    if (store.error === "unauthorized") showSignIn();
+  });
   document.body.append(dialog);
   dialog.showModal();
   void showProvider(provider, text);

@@ -1,5 +1,6 @@
 // Which saved wall the grid shows: the list in the header, and the tour.
 
+import { ApiError } from "../core/api.ts";
 import { TOUR } from "../core/route.ts";
 import { nextOf, tourOf } from "../core/walls.ts";
 import type { Wall, WallList } from "../generated/api.ts";
@@ -11,10 +12,14 @@ import { showWallSettings } from "./wall-settings.ts";
 
 /** Somebody else may have saved one. */
 const RELOAD_MS = 30_000;
+/** Shown until it is known which cameras are on a wall. */
+const UNKNOWN: Wall = { wall_id: "", name: "", columns: 0, tiles: [], tour_s: null, revision: "" };
 
 export class Walls {
   readonly element = h("span", { class: "walls" });
   private walls: Wall[] = [];
+  /** Whether they have been read, or may not be. */
+  private isKnown = false;
   private wanted: string | null = null;
   private shown: Wall | null = null;
   private tourTimer = 0;
@@ -33,6 +38,7 @@ export class Walls {
     this.list.addEventListener("change", () => choose(this.list.value || null));
     this.element.append(this.list, this.edit);
     setInterval(() => document.hidden || void this.load(), RELOAD_MS);
+    store.addEventListener("change", () => this.isKnown || store.error || void this.load());
   }
 
   /** Show this wall: an id, `TOUR`, or null for all cameras. */
@@ -45,9 +51,11 @@ export class Walls {
   async load(): Promise<void> {
     try {
       this.walls = (await store.api.json<WallList>("/api/walls")).walls;
-    } catch {
-      return; // The banner of the page says why.
+    } catch (error) {
+      // The banner of the page says why.
+      if (!(error instanceof ApiError) || error.status === 401) return;
     }
+    this.isKnown = true;
     this.update();
   }
 
@@ -61,13 +69,14 @@ export class Walls {
     this.list.hidden = walls.length === 0;
     this.edit.hidden = !mayEdit;
     clearTimeout(this.tourTimer);
-    if (wanted !== TOUR) this.set(walls.find(({ wall_id }) => wall_id === wanted) ?? null);
+    if (wanted !== null && !this.isKnown) this.set(UNKNOWN);
+    else if (wanted !== TOUR) this.set(walls.find(({ wall_id }) => wall_id === wanted) ?? null);
     else this.go(tourOf(walls).find(({ wall_id }) => wall_id === this.shown?.wall_id) ?? nextOf(walls, null));
   }
 
   /** The wall that can be changed: not one that the tour happens to show. */
   private get current(): Wall | null {
-    return this.wanted === TOUR ? null : this.shown;
+    return this.wanted === TOUR || !this.isKnown ? null : this.shown;
   }
 
   private go(wall: Wall | null): void {

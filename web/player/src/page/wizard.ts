@@ -23,18 +23,26 @@ export function showWizard(): void {
   new Wizard().open();
 }
 
+/** A button that can be pressed also during a search. */
+const ALWAYS = "always";
+
 class Wizard {
   private readonly content = h("div", { class: "content" });
   private readonly status = h("p", { class: "muted", role: "status" });
   private readonly error = h("p", { class: "error", role: "alert" });
   private readonly closing = new AbortController();
   private readonly box = titledDialog("wizard", t("addCamera"), this.content, this.status, this.error);
+  private readonly found = h("ul", { class: "devices" });
+  private searching = new AbortController();
   private devices: DiscoveredDevice[] = [];
   private user = "admin";
   private password = "";
 
   open(): void {
-    this.box.addEventListener("close", () => this.closing.abort());
+    this.box.addEventListener("close", () => {
+      this.closing.abort();
+      this.searching.abort();
+    });
     openDialog(this.box);
     this.showSearch();
     void this.search("");
@@ -55,13 +63,19 @@ class Wizard {
       event.preventDefault();
       void this.search(addresses.value);
     });
-    const rows = this.devices.map((device) => this.deviceRow(device));
-    const byAddress = h("button", { type: "button", onclick: () => this.showAddress() }, t("byAddress"));
-    this.content.replaceChildren(form, h("ul", { class: "devices" }, ...rows), byAddress);
+    this.showFound();
+    const byAddress = h("button", { type: "button", class: ALWAYS, onclick: () => this.showAddress() }, t("byAddress"));
+    this.content.replaceChildren(form, this.found, byAddress);
+  }
+
+  /** Only the list: somebody may be typing an address above it. */
+  private showFound(): void {
+    this.found.replaceChildren(...this.devices.map((device) => this.deviceRow(device)));
   }
 
   /** A camera that is not found, or whose address is known. */
   private showAddress(): void {
+    this.searching.abort();
     this.tell("");
     const id = idInput("");
     const name = h("input", { id: "camera-name", maxlength: 100 });
@@ -108,11 +122,13 @@ class Wizard {
 
   private async search(text: string): Promise<void> {
     const addresses = text.split(/[\s,]+/).filter(Boolean);
-    await this.work(t("searching"), async (signal) => {
+    this.searching = new AbortController();
+    const { signal } = this.searching;
+    await this.work(t("searching"), async () => {
       const body = JSON.stringify({ addresses });
       const { devices } = await store.api.json<DiscoverAnswer>("/api/discover", post(body, signal));
       this.devices = devices;
-      this.showSearch();
+      this.showFound();
       setText(this.status, devices.length > 0 ? t("chooseDevice") : t("noDevices"));
     });
   }
@@ -233,7 +249,7 @@ class Wizard {
       await request(this.closing.signal);
       if (this.status.textContent === what) this.tell("");
     } catch (error) {
-      if (this.closing.signal.aborted) return;
+      if (error instanceof DOMException && error.name === "AbortError") return;
       this.tell("");
       setText(this.error, messageOf(error));
     } finally {
@@ -243,7 +259,8 @@ class Wizard {
   }
 
   private setDisabled(isDisabled: boolean): void {
-    for (const button of this.content.querySelectorAll("button")) button.disabled = isDisabled;
+    for (const button of this.content.querySelectorAll<HTMLButtonElement>(`button:not(.${ALWAYS})`))
+      button.disabled = isDisabled;
   }
 
   private tell(text: string): void {
