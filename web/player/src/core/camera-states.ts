@@ -5,7 +5,8 @@
 // 2. All players that wait at one gateway share one request every POLL_MS, and every POLL_LATE_MS when none has begun to
 //    wait for LATE_MS. It answers 200 also for cameras that are down or that do not exist, and holds no connection.
 // 3. The request keeps the cameras captured that are captured only while somebody watches: they would stay down otherwise.
-// 4. A hidden tab does not poll. It polls at once when it is visible again, and when the network has changed.
+// 4. What is not known any more is forgotten, and so are the gateways and tokens that nobody waits at: tokens change.
+// 5. A hidden tab does not poll. It polls at once when it is visible again, and when the network has changed.
 
 import type { Camera, CameraList } from "../generated/api.ts";
 import { type Api, toFailure } from "./api.ts";
@@ -35,6 +36,7 @@ const key = ({ base, token }: Api, camera: string) => JSON.stringify([base, toke
 /** Tell what was heard of cameras. */
 export function tellCameras(api: Api, cameras: readonly CameraState[]): void {
   const heard = performance.now();
+  for (const [name, each] of known) if (heard - each.heard >= KNOWN_MS) known.delete(name);
   for (const camera of cameras) known.set(key(api, camera.camera_id), { camera, heard });
 }
 
@@ -93,6 +95,7 @@ export function pollCamera(api: Api, camera: string, signal: AbortSignal, answer
   const name = JSON.stringify([api.base, api.token]);
   let poll = polls.get(name);
   if (!poll) {
+    for (const [other, each] of polls) if (each.end()) polls.delete(other);
     poll = new Poll(api);
     polls.set(name, poll);
   }
@@ -106,12 +109,23 @@ class Poll {
   private asked = Number.NEGATIVE_INFINITY;
   private joined = 0;
   private isAsking = false;
+  private readonly ending = new AbortController();
 
   constructor(private readonly api: Api) {
     const resume = () => document.hidden || this.schedule(0);
-    document.addEventListener("visibilitychange", resume);
-    window.addEventListener("online", resume);
-    window.addEventListener("pageshow", resume);
+    const { signal } = this.ending;
+    document.addEventListener("visibilitychange", resume, { signal });
+    window.addEventListener("online", resume, { signal });
+    window.addEventListener("pageshow", resume, { signal });
+  }
+
+  /** End it if nobody has waited for a while; true if it has ended. */
+  end(): boolean {
+    const isInUse = this.waiting.size > 0 || this.isAsking || performance.now() - this.asked < LATE_MS;
+    if (isInUse) return false;
+    clearTimeout(this.timer);
+    this.ending.abort();
+    return true;
   }
 
   add(camera: string, signal: AbortSignal, answered: Answered): void {
