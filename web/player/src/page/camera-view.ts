@@ -120,7 +120,7 @@ export class CameraView {
     const camera = store.camera(this.id);
     this.player.toggleAttribute("talk", Boolean(camera?.can_talk) && store.hasScope("talk"));
     setText(this.heading, camera ? nameOf(camera) : this.id);
-    if (store.status && !camera) setText(this.message, noSuchCamera(this.id));
+    if (store.isMissing(this.id)) setText(this.message, noSuchCamera(this.id));
     const { width, height } = camera ?? {};
     if (width && height) this.element.style.setProperty("--aspect", `${width} / ${height}`);
     this.details.update();

@@ -130,9 +130,9 @@ export class Grid {
 
   /** Say which cameras of the wall were removed. */
   private showMissing(): void {
-    const ids = store.status ? (this.wall?.tiles ?? []).map(({ camera_id }) => camera_id) : [];
+    const ids = (this.wall?.tiles ?? []).map(({ camera_id }) => camera_id);
     const text = ids
-      .filter((id) => !store.camera(id))
+      .filter((id) => store.isMissing(id))
       .map(noSuchCamera)
       .join(" ");
     setText(this.missing, text);

@@ -70,8 +70,7 @@ export class PlaybackTile {
     this.player.hidden = hasBegun;
     this.followed.element.classList.toggle("none", status.kind === "gap" || status.kind === "error");
     this.message.hidden = status.kind === "playing" || (status.kind === "loading" && hasBegun);
-    const isUnknown = store.status !== null && !store.camera(this.id);
-    if (isUnknown && status.kind === "gap" && status.next === null) this.tell(noSuchCamera(this.id), "");
+    if (store.isMissing(this.id) && status.kind === "gap" && status.next === null) this.tell(noSuchCamera(this.id), "");
     else if (status.kind === "gap") {
       const next =
         status.next === undefined

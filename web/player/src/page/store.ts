@@ -77,6 +77,11 @@ export class Store extends EventTarget {
     return this.status?.cameras.find((camera) => camera.camera_id === id) ?? null;
   }
 
+  /** Whether there is no such camera. A token that is for some cameras only does not know of the others. */
+  isMissing(id: string): boolean {
+    return this.status !== null && this.access?.cameras == null && this.camera(id) === null;
+  }
+
   /** Whether the token has a scope. If that is not known, assume so: the gateway decides. */
   hasScope(scope: Scope): boolean {
     const { access } = this;
