@@ -50,7 +50,9 @@ class Coordination:
         self.error: str | None = None
         """Why the database does not answer; ``None`` while it does."""
         self.takeovers = 0
-        """Cameras that this node began to capture as their owner."""
+        """Cameras that this node began to own."""
+        self.handovers = 0
+        """Of them, those that it captured before, because their owner handed them over."""
         self._lease_thread = lease_thread
         self._claim_thread = claim_thread
         self._faults = faults
@@ -133,6 +135,7 @@ class Coordination:
             case Own():
                 log.info("camera %s: owned by this node, epoch %d", action.camera_id, action.epoch)
                 self.takeovers += 1
+                self.handovers += action.camera_id in self.captured
                 self._capture(action.camera_id, is_captured=True)
             case Yield():
                 log.info("camera %s: no longer captured by this node: %s", action.camera_id, action.reason)

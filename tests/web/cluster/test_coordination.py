@@ -55,6 +55,26 @@ async def test_a_node_captures_what_it_owns_until_it_leaves(
     assert set(view.nodes) == {"b#1"}, "its lease has ended"
 
 
+async def test_a_camera_that_is_handed_over_is_captured_before_it_is_owned(
+    coordination: Coordination, thread: DatabaseThread, other: SqliteStore
+) -> None:
+    other.renew(Node("b#1", "b", ""))
+    epochs = {camera_id: other.claim(camera_id, "b#1", 0) for camera_id in ("door", "yard")}
+    thread.open()
+    coordination.has_pictures = lambda _: bool(pictures)
+    pictures = list[str]()
+    coordination.start()
+    await eventually(lambda: "a#1" in other.renew(Node("b#1", "b", "")).nodes, "they know each other")
+    epoch = epochs["door"]
+    assert epoch is not None
+    assert other.hand_over("door", "b#1", epoch, "a#1")
+    await eventually(lambda: coordination.captured == {"door"}, "it captures what is handed over")
+    assert (coordination.takeovers, coordination.handovers) == (0, 0)
+    pictures.append("door")
+    await eventually(lambda: coordination.takeovers == 1, "it owns the camera once there are pictures")
+    assert coordination.handovers == 1
+
+
 async def test_a_database_that_is_away_is_told_and_asked_again(
     coordination: Coordination, thread: DatabaseThread, other: SqliteStore
 ) -> None:

@@ -40,6 +40,12 @@ def cluster_metrics(
         "cluster_takeovers", "Cameras that this node began to own", (), single(cluster.coordination.takeovers)
     )
     yield counter(
+        "cluster_handovers",
+        "Of them, cameras that their owner handed over, so that no picture is missing",
+        (),
+        single(cluster.coordination.handovers),
+    )
+    yield counter(
         "cluster_requests_failed",
         "Requests to the database without an answer",
         (),
