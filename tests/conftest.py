@@ -18,7 +18,8 @@ Rules:
    pytest reports them when the garbage collector finds them, so it runs after each test. It looks only at what is new
    since the test began, or at everything when a fixture of several tests has ended.
 4. A test with real parts that fails is run a second time, and the summary names it (``RERUN``): browsers and cameras of
-   others fail now and then on a busy machine. A unit test is not.
+   others fail now and then on a busy machine. A unit test is not. Gateways that the first try ended and other tests
+   need are started again before.
 5. An error that asyncio only logs fails the test, too: an exception in a callback of the event loop, and one in a task
    that nobody awaits.
 """
@@ -123,6 +124,12 @@ def refuse_programs(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(refuse_programs)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give the second try of a test the gateways that the first one stopped."""
+    if getattr(item, "execution_count", 1) > 1:  # of pytest-rerunfailures
+        GatewayProcess.start_ended()
 
 
 # --- skipped tests

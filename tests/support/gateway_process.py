@@ -42,6 +42,9 @@ class GatewayProcess:
     may_fork: ClassVar[bool] = False
     """Whether it may be forked from a process that has imported it. Not in benchmarks."""
 
+    entered: ClassVar[list["GatewayProcess"]] = []
+    """Those that are started and not left, also where a test has stopped or killed them."""
+
     def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
         self.log_path = folder / "gateway.log"
@@ -116,10 +119,20 @@ class GatewayProcess:
         """Its standard error so far."""
         return self.log_path.read_text() if self.log_path.exists() else ""
 
+    @classmethod
+    def start_ended(cls) -> None:
+        """Start those again that a test has stopped or killed, and left so because it failed."""
+        for gateway in cls.entered:
+            if gateway.process is not None and gateway.process.poll() is not None:
+                gateway.start()
+
     def __enter__(self) -> Self:
-        return self.start()
+        self.start()
+        self.entered.append(self)
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.entered.remove(self)
         if self.process is not None:
             if self.process.poll() is None:
                 self.process.terminate()
