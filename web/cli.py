@@ -16,6 +16,7 @@ start, and one message on standard error says what to do.
 
 import argparse
 import asyncio
+import io
 import logging
 import math
 import os
@@ -50,6 +51,8 @@ THREADS_END_S = 0.5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names in a language that the terminal's encoding does not have
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         worker = this_worker()

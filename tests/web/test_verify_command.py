@@ -1,5 +1,6 @@
 """``liveedge verify`` where several workers have recorded."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,16 @@ def test_a_recording_of_any_worker_is_verified_by_its_index(
     other.write_bytes(b"x")
     assert main(["verify", str(other)]) == 1
     assert capsys.readouterr().out.count("no signed segment has this SHA-256") == 1
+
+
+def test_a_name_that_a_terminal_cannot_show_is_written_as_an_escape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "문.mp4"
+    file.write_bytes(b"no recording")
+    file.with_suffix(".json").write_text("{}")
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    assert main(["verify", str(file)]) == 1
+    assert rb"\ubb38.json is no record of a segment" in written.getvalue()
