@@ -17,6 +17,7 @@ from gateway.config.field import Applies, CommaList, OptionalSecret, setting
 from gateway.errors import CaptureError, redact_url
 from gateway.forward.target import check_targets
 from gateway.picture_settings import DetectorSettings, JpegSettings
+from gateway.printable import is_printable
 
 CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """A camera's id is part of URLs, file names and metrics. These characters need no escaping in any of them."""
@@ -87,7 +88,7 @@ def _check_onvif_url(value: SecretStr | None) -> SecretStr | None:
 
 def _check_name(value: str | None) -> str | None:
     name = " ".join(value.split()) if value is not None else ""
-    if len(name) > NAME_MAX or not name.isprintable():
+    if len(name) > NAME_MAX or not is_printable(name):
         raise ValueError(f"must be at most {NAME_MAX} characters that can be printed")
     return name or None
 

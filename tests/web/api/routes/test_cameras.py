@@ -83,6 +83,8 @@ async def test_a_camera_has_a_name_in_any_language(place: Path, open_gateway: Ca
     assert {each["camera_id"]: each["name"] for each in cameras} == {"door": "Front door", "yard": None}
     reply = await client.patch("/api/cameras/yard", json={"name": "정문 🚪"})
     assert (await reply.json())["name"] == "정문 🚪"
+    for name in ("درب\u200cپشتی", "ශ්\u200dරී", "👨\u200d👩\u200d👧"):  # need joiners to be written
+        assert (await (await client.patch("/api/cameras/yard", json={"name": name})).json())["name"] == name
     assert (await (await client.patch("/api/cameras/yard", json={"name": ""})).json())["name"] is None
 
 
