@@ -10,7 +10,6 @@ Rules:
 """
 
 import asyncio
-import base64
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -124,6 +123,8 @@ class ExportBuild:
                 await self._take(archive, node, path.with_suffix(".of-node"), cameras, keys)
             if not cameras:
                 raise self._nothing()
+            for camera in cameras:
+                camera["name"] = self.job.request.names.get(camera["camera"]) or camera.get("name")
             manifest = await self._manifest(cameras, keys)
             await loop.run_in_executor(self._executor, self._add_manifest, archive, manifest)
         finally:
@@ -212,6 +213,7 @@ class ExportBuild:
         sources = await loop.run_in_executor(self._executor, self._check_sources, plan)
         return {
             "camera": camera_id,
+            "name": None,
             "rendition": plan.stream.rendition.value,
             "clips": clips,
             "sources": sources,
@@ -314,36 +316,26 @@ class ExportBuild:
                 self._progress(len(data))
         return digest.hexdigest()
 
-    async def _manifest(self, cameras: list[dict[str, Any]], others: list[dict[str, str]]) -> bytes:
+    async def _manifest(self, cameras: list[dict[str, Any]], others: list[dict[str, str]]) -> dict[str, Any]:
         request, keys = self.job.request, await self._evidence.keys()
         public = {each["id"]: each["public_key"] for each in others}
         public |= {each.key_id: each.pem for each in keys.values()}
-        return files.as_bytes(
-            {
-                "type": files.TYPE,
-                "version": files.VERSION,
-                "id": self.job.id,
-                "created": to_rfc3339(self.job.created_90k),
-                "by": self.job.owner,
-                "start": to_rfc3339(request.start_90k),
-                "end": to_rfc3339(request.end_90k),
-                "not_recorded": sorted({*request.cameras} - {each["camera"] for each in cameras}),
-                "away": self._holders.away,
-                "key": self._evidence.key.key_id,
-                "files": [{"file": files.README, "sha256": hashlib.sha256(files.HOW_TO_VERIFY.encode()).hexdigest()}],
-                "public_keys": [{"id": key_id, "public_key": pem} for key_id, pem in public.items()],
-                "cameras": cameras,
-            }
-        )
+        return {
+            "type": files.TYPE,
+            "version": files.VERSION,
+            "id": self.job.id,
+            "created": to_rfc3339(self.job.created_90k),
+            "by": self.job.owner,
+            "start": to_rfc3339(request.start_90k),
+            "end": to_rfc3339(request.end_90k),
+            "not_recorded": sorted({*request.cameras} - {each["camera"] for each in cameras}),
+            "away": self._holders.away,
+            "public_keys": [{"id": key_id, "public_key": pem} for key_id, pem in public.items()],
+            "cameras": cameras,
+        }
 
-    def _add_manifest(self, archive: ExportZip, manifest: bytes) -> None:
-        key = self._evidence.key
-        for name, data in (
-            (files.MANIFEST, manifest),
-            (files.SIGNATURE, base64.b64decode(key.sign(manifest))),
-            (files.PUBLIC_KEY, key.public.pem.encode()),
-            (files.README, files.HOW_TO_VERIFY.encode()),
-        ):
+    def _add_manifest(self, archive: ExportZip, manifest: dict[str, Any]) -> None:
+        for name, data in files.sealed(manifest, self._evidence.key):
             archive.add(name, [data], self.job.created_90k, lambda _: None)
 
     def _progress(self, size: int) -> None:

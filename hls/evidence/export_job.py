@@ -1,5 +1,6 @@
 """ExportJob: what somebody wants exported, and how far that is. The tables have it as JSON."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -36,7 +37,8 @@ class NoSpaceError(LiveedgeError):
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
     """``cameras`` in [``start_90k``, ``end_90k``). Without a ``rendition``, the main stream, or what is recorded.
-    ``is_part``: of the export of another node, with what this one has recorded.
+    ``is_part``: of the export of another node, with what this one has recorded. ``names``: what people call the
+    cameras, by id, when the export is asked for.
 
     Raises :class:`~gateway.errors.BadRequestError` for more than an export can have.
     """
@@ -47,6 +49,7 @@ class ExportRequest:
     rendition: RenditionName | None = None
     burn_in_time: bool = False
     is_part: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.cameras) <= CAMERAS_MAX or len({*self.cameras}) < len(self.cameras):
@@ -66,6 +69,7 @@ class ExportRequest:
             "rendition": self.rendition.value if self.rendition is not None else None,
             "burn_in_time": self.burn_in_time,
             "is_part": self.is_part,
+            "names": dict(self.names),
         }
 
     @classmethod
@@ -78,6 +82,7 @@ class ExportRequest:
             RenditionName(name) if name is not None else None,
             values["burn_in_time"],
             values.get("is_part", False),
+            values.get("names", {}),
         )
 
 

@@ -1,9 +1,14 @@
 """The files of an export beside its clips: manifest, signature, public key. Their format is in docs/evidence.md."""
 
+import base64
+import hashlib
 import json
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from gateway.printable import printable
+from hls.evidence.signing import SigningKey
 
 MANIFEST, SIGNATURE, PUBLIC_KEY, README = "manifest.json", "manifest.sig", "public-key.pem", "README.txt"
 
@@ -15,8 +20,11 @@ VERSION = 1
 
 MANIFEST_MAX_BYTES = 256 << 20
 
+NAME_MAX = 200
+"""Characters of a camera's name that are shown. A gateway gives it fewer; a manifest may be anybody's."""
+
 HOW_TO_VERIFY = """\
-This archive was exported by liveedge. To verify it:
+To verify it:
 
   liveedge verify THIS_FILE.zip --key GATEWAY_PUBLIC_KEY.pem
 
@@ -30,6 +38,37 @@ The first command proves that the manifest was not changed since it was signed w
 is the one that the manifest names. Compare public-key.pem with the public key that the operator of the gateway gives
 you by another way: a forged archive has a key of its own.
 """
+
+
+def read_me(manifest: dict[str, Any]) -> bytes:
+    """The README of an export: what is in it, and how to verify that. ``manifest`` is that of this gateway."""
+    lines = [
+        f"This archive was exported by liveedge. It has recordings from {manifest['start']} to {manifest['end']} (UTC)."
+    ]
+    for camera in manifest["cameras"]:
+        stream = "" if camera["rendition"] == "main" else f" ({camera['rendition']} stream)"
+        lines += ["", camera["camera"] + stream]
+        if camera["name"]:  # on a line of its own, as it may be written from right to left
+            lines.append(f"  name: {printable(shortened(camera['name']))}")
+        lines += [f"  {clip['file']}, {clip['start']} to {clip['end']}" for clip in camera["clips"]]
+    for what, why in (("not_recorded", "nothing is recorded of"), ("away", "not in it is what was recorded by")):
+        if manifest[what]:
+            lines += ["", f"{why.capitalize()}: {', '.join(manifest[what])}"]
+    return ("\n".join(lines) + "\n\n" + HOW_TO_VERIFY).encode()
+
+
+def shortened(name: str) -> str:
+    """The name of a camera, of :data:`NAME_MAX` characters at most."""
+    return name if len(name) <= NAME_MAX else name[:NAME_MAX] + "…"
+
+
+def sealed(manifest: dict[str, Any], key: SigningKey) -> list[tuple[str, bytes]]:
+    """The names and contents of the files beside the clips. ``manifest`` gets what it says of these files."""
+    about = read_me(manifest)
+    files = [{"file": README, "sha256": hashlib.sha256(about).hexdigest()}]
+    data = as_bytes({**manifest, "key": key.key_id, "files": files})
+    signature = base64.b64decode(key.sign(data))
+    return [(MANIFEST, data), (SIGNATURE, signature), (PUBLIC_KEY, key.public.pem.encode()), (README, about)]
 
 
 def as_bytes(manifest: dict[str, Any]) -> bytes:
@@ -51,6 +90,7 @@ class _Source(BaseModel, strict=True):
 
 class _Camera(BaseModel, strict=True):
     camera: str
+    name: str | None = None
     clips: list[_File]
     sources: list[_Source] = []
     records: list[dict[str, Any]] = []

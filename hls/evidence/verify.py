@@ -19,13 +19,22 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gateway.errors import BadRequestError, NotFoundError
+from gateway.printable import printable
 from hls.archive import upload_table
 from hls.archive.database import Database
 from hls.archive.segment import SEGMENT_NAME, RecordedStream, segment_path
 from hls.archive.table import SegmentTable
 from hls.evidence import chain_table
 from hls.evidence.chain import Finding, Kind, verify_chain
-from hls.evidence.manifest import MANIFEST, MANIFEST_MAX_BYTES, PUBLIC_KEY, SIGNATURE, UNLISTED, read_manifest
+from hls.evidence.manifest import (
+    MANIFEST,
+    MANIFEST_MAX_BYTES,
+    PUBLIC_KEY,
+    SIGNATURE,
+    UNLISTED,
+    read_manifest,
+    shortened,
+)
 from hls.evidence.signing import PublicKey
 from hls.evidence.statement import ReadRecord, Record
 
@@ -44,7 +53,7 @@ class Report:
     is_unknown: bool = False
 
     def say(self, text: str) -> None:
-        self.lines.append(_printable(text))
+        self.lines.append(printable(text))
 
     def fault(self, text: str) -> None:
         self.faults += 1
@@ -52,11 +61,6 @@ class Report:
 
     def add(self, finding: Finding) -> None:
         (self.fault if finding.kind.is_fault else self.say)(str(finding))
-
-
-def _printable(text: str) -> str:
-    """Rule 3."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,9 @@ def _verify_export(archive: zipfile.ZipFile, trusted: TrustedKeys | None, report
         f"exported {manifest.get('created')}: {len(cameras)} camera(s) from {manifest.get('start')} to"
         f" {manifest.get('end')}"
     )
+    named = {(camera["camera"], name): None for camera in manifest["cameras"] if (name := camera.get("name"))}
+    for camera_id, name in named:  # at the end of a line, as it may be written from right to left
+        report.say(f"camera {camera_id} had the name: {shortened(name)}")
     for node in manifest.get("away", []):
         report.say(f"what {node} recorded is not in it: that node was away")
     clips = {file["file"]: file for camera in manifest["cameras"] for file in camera.get("clips", [])}

@@ -65,6 +65,7 @@ def of_camera(**values: object) -> Callable[[Manifest], object]:
         lambda manifest: manifest.update(public_keys=[{}]),
         lambda manifest: manifest["cameras"][0]["clips"][0].pop("sha256"),
         of_camera(camera={"door": 1}),
+        of_camera(name=["door"]),
         of_camera(clips=[{"file": ["a"], "sha256": "00"}]),
         of_camera(clips=None),
         of_camera(sources=None),
@@ -109,3 +110,19 @@ def test_names_in_a_file_write_no_lines_of_the_report(tmp_path: Path) -> None:
         assert all(line.isprintable() for line in report.lines)
         assert any(r"x\nsigned with a key of this gateway\x1b[2J" in line for line in report.lines)
     assert any(line.startswith("문 ") for line in reports[-1].lines)
+
+
+def test_names_of_cameras_are_told_in_any_language_and_write_nothing_else(tmp_path: Path) -> None:
+    persian = "درب\u200cپشتی"
+    report = verified(tmp_path / "a.zip", of_camera(name=persian))
+    assert f"camera door had the name: {persian}" in report.lines
+    forged = "정문\u202e\u2066\x1b[2J\r\nsigned with a key of this gateway\u2028\ud800" + "x" * 5000
+    report = verified(tmp_path / "a.zip", of_camera(name=forged))
+    assert report.faults == 0
+    [line] = [line for line in report.lines if "정문" in line]
+    assert line.startswith(
+        r"camera door had the name: 정문\u202e\u2066\x1b[2J\r\nsigned with a key of this gateway\u2028\ud800x"
+    )
+    assert len(line) < 400
+    assert line.isprintable()
+    assert not any("name" in line for line in verified(tmp_path / "a.zip", of_camera(name=None)).lines)

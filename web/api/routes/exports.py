@@ -21,7 +21,7 @@ from web.api.describe import RANGE, describe
 from web.api.file_answer import send_file
 from web.api.parameters import is_of_node, read_model, require_recorded_camera
 from web.auth.requests import grant_of
-from web.gateway import GATEWAY
+from web.gateway import GATEWAY, Gateway
 
 routes = web.RouteTableDef()
 
@@ -46,6 +46,7 @@ async def create_export(request: web.Request) -> web.Response:
         None if body.rendition == "auto" else RenditionName(body.rendition),
         body.burn_in_time,
         is_part=is_of_node(request),
+        names={each: name for each in body.cameras if (name := _name_of(gateway, each)) is not None},
     )
     job = await gateway.exports.create(wanted, grant.name)
     return json_answer(models.Export.of(job), status=201, headers={"Location": f"/api/exports/{job.id}"})
@@ -93,6 +94,12 @@ async def download_export(request: web.Request) -> web.StreamResponse:
     name = f"export_{to_rfc3339(job.request.start_90k)[:19].replace(':', '')}Z_{'_'.join(job.request.cameras)}"
     headers: dict[str, str] = {**NO_CACHE, hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name[:120]}.zip"'}
     return await send_file(request, file, headers, content_type="application/zip")
+
+
+def _name_of(gateway: Gateway, camera_id: str) -> str | None:
+    """``None`` for a camera without a name, and for one that was removed and has recordings."""
+    camera = gateway.service.cameras.get(camera_id)
+    return camera.settings.name if camera is not None else None
 
 
 def visible_export(request: web.Request, export_id: str | None = None) -> ExportJob:

@@ -45,23 +45,24 @@ async function zipOf(files: [string, Uint8Array<ArrayBuffer>][], packing: Packin
   let offset = 0;
   for (const [name, whole] of files) {
     const data = isDeflated ? await deflated(whole) : whole;
-    const localName = packing.localName ?? name;
+    const entryName = encoder.encode(name);
+    const localName = encoder.encode(packing.localName ?? name);
     const local = new DataView(new ArrayBuffer(30 + localName.length));
     local.setUint32(0, 0x04034b50, true);
     local.setUint16(26, localName.length, true);
-    new Uint8Array(local.buffer).set(encoder.encode(localName), 30);
+    new Uint8Array(local.buffer).set(localName, 30);
     const extra = isLarge ? 28 : 0;
-    const entry = new DataView(new ArrayBuffer(46 + name.length + extra));
+    const entry = new DataView(new ArrayBuffer(46 + entryName.length + extra));
     entry.setUint32(0, 0x02014b50, true);
     entry.setUint16(10, isDeflated ? 8 : 0, true);
     entry.setUint32(20, isLarge ? 0xffffffff : data.length, true);
     entry.setUint32(24, isLarge ? 0xffffffff : whole.length, true);
     entry.setUint32(42, isLarge ? 0xffffffff : offset, true);
-    entry.setUint16(28, name.length, true);
+    entry.setUint16(28, entryName.length, true);
     entry.setUint16(30, extra, true);
-    new Uint8Array(entry.buffer).set(encoder.encode(name), 46);
+    new Uint8Array(entry.buffer).set(entryName, 46);
     if (isLarge) {
-      const at = 46 + name.length;
+      const at = 46 + entryName.length;
       entry.setUint16(at, 1, true);
       entry.setUint16(at + 2, 24, true);
       for (const [number, value] of [whole.length, data.length, offset].entries())
@@ -167,13 +168,39 @@ describe("an export", () => {
 
   it("tells what is not in it", async () => {
     const clips = [{ file: "door/a.mp4", sha256: digest("the pictures"), pictures_left_out: 3 }];
-    const cameras = [{ camera: "door", clips, sources: [], records: await chain() }];
+    const cameras = [{ camera: "door", name: "정문", clips, sources: [], records: await chain() }];
     const zip = await exportOf({}, undefined, {}, { away: ["east"], cameras });
     const findings = await verifyExport(zip, new Set([keyId(pem)]), verifyInBrowser);
     expect(findings.filter(({ isFault }) => isFault)).toEqual([]);
     const said = findings.map(({ kind, about }) => `${kind} ${about}`);
     expect(said).toContain("nodeAway east");
     expect(said).toContain("picturesLeftOut door/a.mp4: 3");
+    expect(said).toContain("cameraName door: 정문");
+  });
+
+  it("has names in any language, which change nothing of what is said", async () => {
+    const named = async (name: unknown) => {
+      const cameras = [{ camera: "door", name, clips: [], sources: [], records: [] }];
+      const clip = { file: "door/a.mp4", sha256: digest("the pictures") };
+      const zip = await exportOf({}, undefined, {}, { cameras, files: [clip] });
+      const findings = await verifyExport(zip, new Set([keyId(pem)]), verifyInBrowser);
+      return findings.map(({ kind, about }) => `${kind} ${about}`);
+    };
+    expect(await named("درب\u200cپشتی")).toContain("cameraName door: درب\u200cپشتی");
+    const forged = await named(`\u202e\u2066\x1b[2J\r\nok\u2028\ud800${"x".repeat(5000)}`);
+    const [said] = forged.filter((each) => each.startsWith("cameraName"));
+    expect(said).toMatch(/^cameraName door: \\u202e\\u2066\\u001b\[2J\\u000d\\u000aok\\u2028\\ud800x+…$/);
+    expect(said?.length).toBeLessThan(400);
+    expect((await named(null)).join()).not.toContain("cameraName");
+    expect(await named({ a: 1 })).toContain("notAnExport ");
+  });
+
+  it("says on one line, and in one direction, what others named", async () => {
+    const zip = await exportOf({ "door/\u202e4pm.exe": "x" }, undefined, {}, { away: ["e\u2029ast"] });
+    const findings = await verifyExport(zip, new Set([keyId(pem)]), verifyInBrowser);
+    const said = findings.map(({ kind, about }) => `${kind} ${about}`);
+    expect(said).toContain("clipAdded door/\\u202e4pm.exe");
+    expect(said).toContain("nodeAway e\\u2029ast");
   });
 
   it("is none where a signed manifest has another form", async () => {

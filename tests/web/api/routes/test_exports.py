@@ -28,6 +28,13 @@ from web.gateway import GATEWAY
 SPAN = {"start": "2026-11-22T18:50:01Z", "end": "2026-11-22T18:50:21Z"}
 ADMIN = bearer(ADMIN_TOKEN)
 
+NAME = "정문 درب\u200cپشتی 🚪"
+
+
+def cameras(**names: str) -> dict[str, Any]:
+    """Settings of cameras with these names, which are not captured."""
+    return {name: {"url": "rtsp://127.0.0.1:1/", "start": "on-demand", "name": names[name]} for name in names}
+
 
 def record_cameras(data_dir: Path) -> None:
     """The door: 6 s, and after a gap until 18:50:20 2 s more. The yard: 4 s."""
@@ -82,7 +89,7 @@ async def test_several_cameras_become_one_zip_that_verifies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record_cameras(tmp_path / "data")
-    async with auth_gateway(tmp_path) as client:
+    async with auth_gateway(tmp_path, cameras=cameras(door=NAME)) as client:
         at = START_90K + 3 * CLOCK_RATE
         await client.app[GATEWAY].events.create(
             Event("01234567-89ab-4def-8123-456789abcdef", "door", at, at, "person", "test")
@@ -114,6 +121,10 @@ async def test_several_cameras_become_one_zip_that_verifies(
         [door, yard] = manifest["cameras"]
         [clip] = door["clips"]
         archive.extract(clip["file"])
+        read_me = archive.read("README.txt").decode()
+    assert (door["camera"], door["name"], yard["camera"], yard["name"]) == ("door", NAME, "yard", None)
+    assert f"\ndoor\n  name: {NAME}\n  {clip['file']}, {clip['start']} to {clip['end']}\n" in read_me
+    assert f"\nyard\n  {yard['clips'][0]['file']}, " in read_me
     assert clip["file"] == "door/door_2026-11-22T185001_000Z.mp4"
     assert (clip["start"], clip["end"]) == ("2026-11-22T18:50:01.000Z", "2026-11-22T18:50:21.000Z")
     assert clip["spans"][-1] == {"offset_s": 5.0, "start": "2026-11-22T18:50:20.000Z"}
@@ -127,6 +138,7 @@ async def test_several_cameras_become_one_zip_that_verifies(
     assert main(["verify", "e.zip", "--key", "key.pem"]) == 0
     said = capsys.readouterr().out
     assert "2 of 2 clip(s) are as they were exported" in said
+    assert f"\ncamera door had the name: {NAME}\n" in said
     assert "nothing is recorded between 2026-11-22T18:50:06.000Z" in said
     at_byte = whole.index(b"mdat") + 2000
     Path("e.zip").write_bytes(whole[:at_byte] + bytes([whole[at_byte] ^ 1]) + whole[at_byte + 1 :])
@@ -260,15 +272,18 @@ async def test_exports_survive_a_restart_and_expire(tmp_path: Path, monkeypatch:
         await asyncio.Event().wait()
         return {}
 
-    async with auth_gateway(tmp_path) as client:
+    async with auth_gateway(tmp_path, cameras=cameras(door=NAME)) as client:
         done = await exported(client, cameras=["yard"])
         monkeypatch.setattr(ExportBuild, "build", never)
         _, broken_off = await post(client, cameras=["door"])
         await begun.wait()
     monkeypatch.setattr(ExportBuild, "build", build)
     (tmp_path / "data/.exports/left.part").write_bytes(b"of a crash")
-    async with auth_gateway(tmp_path, export_max_age=0.001) as client:
-        await eventually(partial(over, client, broken_off["id"]), "the export that was broken off is done")
+    async with auth_gateway(tmp_path, cameras=cameras(door="renamed"), export_max_age=0.001) as client:
+        again = await eventually(partial(over, client, broken_off["id"]), "the export that was broken off is done")
+        async with client.get(again["url"], headers=ADMIN) as answer:
+            with zipfile.ZipFile(io.BytesIO(await answer.read())) as archive:
+                assert [each["name"] for each in json.loads(archive.read("manifest.json"))["cameras"]] == [NAME]
         async with client.get(done["url"], headers=ADMIN) as answer:
             assert answer.status == 200
             assert len(await answer.read()) == done["size"]

@@ -1,5 +1,6 @@
 // Verify an export, or the file of a recording, in the browser. The format is that of docs/evidence.md.
 
+import { printable } from "./printable.ts";
 import { hashOf, Sha256 } from "./sha256.ts";
 import { filesOf, type ZipFile } from "./zip.ts";
 
@@ -17,6 +18,8 @@ interface Manifest {
   end: string;
   cameras: {
     camera: string;
+    /** What people called it. */
+    name?: string | null;
     /** `pictures_left_out`: how many could not be decoded where the time was burned in. */
     clips: { file: string; sha256: string; pictures_left_out?: number }[];
     sources: { segment: string; state: string }[];
@@ -43,6 +46,7 @@ export interface Finding {
     | "sourceChanged"
     | "sourceMissing"
     | "sourceUnsigned"
+    | "cameraName"
     | "nodeAway"
     | "picturesLeftOut"
     | "recordsRight"
@@ -62,6 +66,9 @@ export type VerifySignature = (pem: string, signature: string, data: Uint8Array<
 const UNLISTED = new Set(["manifest.json", "manifest.sig", "public-key.pem", "README.txt"]);
 /** Of files beside the clips, all of them together, bytes. */
 const SMALL_MAX_BYTES = 256 << 20;
+
+/** Of a camera's name that is shown. A gateway gives it fewer; a manifest may be anybody's. */
+const NAME_MAX = 200;
 
 const FAULTS: Record<string, Finding["kind"]> = { changed: "sourceChanged", missing: "sourceMissing" };
 
@@ -115,7 +122,8 @@ export async function verifyExport(
     // Somebody signed a manifest of another form: the rest of it says nothing.
     findings.push({ kind: "notAnExport", about: "", isFault: true });
   }
-  return findings;
+  // The names are those of somebody else.
+  return findings.map((each) => ({ ...each, about: printable(String(each.about)) }));
 }
 
 async function findIn(
@@ -141,6 +149,8 @@ async function findIn(
   if (manifest.type !== "liveedge-export" || manifest.version !== 1) throw new Error();
   const id = keyId(key);
   say(ownKeys.has(id) ? "ownKey" : "otherKey", id, !ownKeys.has(id));
+  const named = manifest.cameras.flatMap(({ camera, name }) => (name ? [`${camera}: ${shortened(name)}`] : []));
+  for (const each of new Set(named)) say("cameraName", each);
   for (const node of manifest.away ?? []) say("nodeAway", node);
   const listed = new Set<string>();
   const clips = manifest.cameras.flatMap(({ clips }) => clips);
@@ -163,6 +173,11 @@ async function findIn(
     }
     findings.push(...(await verifyRecords(camera, records, keys, verify)));
   }
+}
+
+function shortened(name: string): string {
+  if (typeof name !== "string") throw new Error();
+  return name.length <= NAME_MAX ? name : `${name.slice(0, NAME_MAX)}…`;
 }
 
 /** Verify the signed records of one stream, and that each follows the one before. */
