@@ -220,3 +220,41 @@ async def test_the_moment_of_two_cameras_is_exported_by_keyboard(
     [made] = gateway.json("/api/exports")["exports"]
     begin, end = (datetime.fromisoformat(made[key]).timestamp() for key in ("start", "end"))
     assert start_s + 199 <= begin < end <= start_s + 320
+
+
+async def test_a_page_that_is_older_than_the_gateway_begins_anew(
+    three_cameras: tuple[GatewayProcess, int], page: Page
+) -> None:
+    gateway, start_s = three_cameras
+    playback = f"#/playback?cameras=door,gate&t={start_s + 40}"
+    code = "**/player-followed-recording-*.js"
+    await page.goto(gateway.url)
+    await plays(page)
+    await page.evaluate("window.isOld = true")
+    # The code that plays recordings cannot be loaded: that is said, and it is asked for again.
+    await page.route(code, lambda route: route.abort())
+    await page.goto(f"{gateway.url}/{playback}")
+    await page.get_by_text("The recording cannot be read.").first.wait_for(timeout=TIMEOUT_MS)
+    await page.unroute(code)
+    await together(page, 2)
+    assert await page.evaluate("window.isOld"), "nothing was updated"
+
+    # It is gone, because the gateway was updated.
+    await page.goto(f"{gateway.url}/?again")
+    await plays(page)
+    await page.evaluate("window.isOld = true")
+    await page.route("**/service-worker.js", lambda route: route.fulfill(headers={"ETag": '"other"'}))
+    await page.route(code, lambda route: route.fulfill(status=404))
+    await page.goto(f"{gateway.url}/?again{playback}")
+    await page.wait_for_function("() => !window.isOld", timeout=TIMEOUT_MS)
+    await page.unroute(code)
+    await together(page, 2)
+
+    # The cameras are shown by the page of the gateway that answers again after an update.
+    await page.get_by_role("link", name="All cameras").click()
+    await plays(page)
+    await page.evaluate("window.isOld = true")
+    await page.route("**/api/status", lambda route: route.abort(), times=1)
+    await page.unroute("**/service-worker.js")
+    await page.wait_for_function("() => !window.isOld", timeout=TIMEOUT_MS)
+    await plays(page)

@@ -48,9 +48,21 @@ async def test_people_sign_in_watch_by_cookie_and_sign_out(
         own = [each for each in await context.cookies(gateway.url) if each.get("name", "").startswith("liveedge")]
         (cookie,) = own
         assert (cookie.get("httpOnly"), cookie.get("sameSite")) == (True, "Strict")
+        other = await context.new_page()
+        await other.goto(gateway.url)
+        await plays(other, "webrtc")
+        recordings = other.get_by_role("button", name="Play the recordings")
+        await recordings.wait_for()
         # It is signed out at the gateway at once, and at the provider if one says so there.
         await page.get_by_role("button", name="Sign out").press("Enter")
         await page.get_by_role("button", name="Yes, sign me out").click(timeout=TIMEOUT_MS)
         await page.get_by_role("button", name="Sign in with Example").wait_for(timeout=TIMEOUT_MS)
         left = [each.get("name", "") for each in await context.cookies(gateway.url)]
         assert [name for name in left if name.startswith("liveedge")] == []
+
+        # The other tab asks for a sign-in as well, until somebody signs in again. It has the buttons of the new role.
+        await other.get_by_role("button", name="Sign in with Example").wait_for(timeout=TIMEOUT_MS)
+        await sign_in("vera")
+        await other.get_by_role("dialog").wait_for(state="detached", timeout=TIMEOUT_MS)
+        await plays(other, "webrtc")
+        assert await recordings.count() == 0

@@ -3,9 +3,12 @@
 import { ApiError } from "../core/api.ts";
 import { VerifierError } from "../core/evidence.ts";
 import { t } from "./i18n.ts";
+import { reloadIfUpdated } from "./updated.ts";
 
 /** The text for a failure; null for a request that the page itself gave up. */
 export function failureText(error: unknown): string | null {
+  // Also what import() rejects with: it may be of a page that the gateway no longer serves.
+  if (error instanceof TypeError) void reloadIfUpdated();
   return error instanceof DOMException && error.name === "AbortError" ? null : messageOf(error);
 }
 

@@ -22,6 +22,7 @@ import { PlaybackView } from "./playback-view.ts";
 import { confirm } from "./push.ts";
 import { showSignIn } from "./signin.ts";
 import { isLive, nameOf, store } from "./store.ts";
+import { watchForUpdates } from "./updated.ts";
 import { keepScreenOn } from "./wake-lock.ts";
 import { Walls } from "./walls.ts";
 import { showWizard } from "./wizard.ts";
@@ -156,6 +157,8 @@ await Promise.all([store.refresh(), store.syncClock()]);
 route();
 void walls.load();
 void confirm();
+// What somebody looks at or fills in stays as it is, and so does a full screen, which a page cannot enter by itself.
+watchForUpdates(() => view === null && !document.fullscreenElement && !document.pictureInPictureElement);
 
 function route(): void {
   const wanted = parseRoute(location.hash);

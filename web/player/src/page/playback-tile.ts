@@ -7,9 +7,12 @@ import { h, setText } from "./dom.ts";
 import { clock as clockText, since } from "./format.ts";
 import { language, t } from "./i18n.ts";
 import { nameOf, noSuchCamera, store } from "./store.ts";
+import { reloadIfUpdated } from "./updated.ts";
 
 /** A tile that is wider than this, in device pixels, plays the main stream. */
 const SUB_MAX_PX = 960;
+/** Code that could not be loaded is asked for again after this. */
+const RETRY_MS = 3000;
 
 export class PlaybackTile {
   readonly element: HTMLElement;
@@ -112,13 +115,29 @@ export class PlaybackTile {
   private async load(): Promise<void> {
     if (this.isLoadingPlayer) return;
     this.isLoadingPlayer = true;
-    const Followed = await loadFollowedRecording();
+    const Followed = await loadFollowedRecording().catch(() => null);
+    if (Followed === null) {
+      await this.waitForCode();
+      return;
+    }
     this.isLoadingPlayer = false;
     if (this.isClosed || !this.isRecording) return;
     this.followed = new Followed(store.api, this.id, () =>
       this.element.clientWidth * devicePixelRatio > SUB_MAX_PX ? "main" : "sub",
     );
     this.player.after(this.followed.element);
+  }
+
+  /** The code was not loaded: do not show the live picture for a recorded one, and try again in a moment. */
+  private async waitForCode(): Promise<void> {
+    void reloadIfUpdated();
+    if (this.isRecording) {
+      this.player.hidden = true;
+      this.message.hidden = false;
+      this.tell(t("recordingUnreadable"), "");
+    }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    this.isLoadingPlayer = false;
   }
 }
 

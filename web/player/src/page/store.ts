@@ -52,6 +52,7 @@ export class Store extends EventTarget {
   error: GatewayError = null;
   readonly api: Api;
   private access: Access | null = null;
+  private isAccessOld = true;
   private timer = 0;
   private failures = 0;
 
@@ -59,7 +60,12 @@ export class Store extends EventTarget {
     super();
     this.api = new Api(new URL("..", SCRIPT_URL).href.replace(/\/$/, ""), sessionStorage.getItem(TOKEN_KEY), language);
     // A hidden tab does not poll. It polls at once when it is visible again.
-    document.addEventListener("visibilitychange", () => document.hidden || void this.refresh());
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) return;
+      // Somebody else may have signed in in another tab.
+      this.isAccessOld = true;
+      void this.refresh().then(() => this.dispatchEvent(new Event("back")));
+    });
     addEventListener("online", () => void this.refresh());
   }
 
@@ -106,12 +112,16 @@ export class Store extends EventTarget {
   /** Poll now, and then at intervals. */
   async refresh(): Promise<void> {
     clearTimeout(this.timer);
+    const wasOut = this.error === "unauthorized";
     try {
-      this.access ??= await this.fetchJson<Access>("/api/access");
+      if (this.isAccessOld) await this.readAccess();
       this.status = await this.fetchStatus();
       tellCameras(this.api, this.status.cameras);
       this.error = null;
+      if (this.failures > 0) this.dispatchEvent(new Event("back"));
       this.failures = 0;
+      // Signed in in another tab: the players of this one have given up.
+      if (wasOut) location.reload();
     } catch (error) {
       const status = error instanceof ApiError ? error.status : 0;
       this.error = status === 401 ? "unauthorized" : status === 403 ? "forbidden" : "unreachable";
@@ -124,6 +134,15 @@ export class Store extends EventTarget {
       () => void this.refresh(),
       Math.min(POLL_MAX_MS, POLL_MS * 2 ** Math.max(0, this.failures - 1)),
     );
+  }
+
+  /** Read what the credentials allow. The page begins anew where they are those of somebody else than before. */
+  private async readAccess(): Promise<void> {
+    const { access } = this;
+    this.access = await this.fetchJson<Access>("/api/access");
+    this.isAccessOld = false;
+    const about = ({ auth, name, scopes, cameras }: Access) => JSON.stringify([auth, name, scopes, cameras]);
+    if (access && about(access) !== about(this.access)) location.reload();
   }
 
   /** The status of the gateway, or only of the cameras if the token allows no more. */
@@ -155,6 +174,8 @@ export class Store extends EventTarget {
     sessionStorage.setItem(TOKEN_KEY, token);
     this.api.token = token;
     this.access = null;
+    this.isAccessOld = true;
+    this.error = null;
     await this.refresh();
     this.dispatchEvent(new Event("token"));
   }

@@ -23,6 +23,8 @@ export class Walls {
   private wanted: string | null = null;
   private shown: Wall | null = null;
   private tourTimer = 0;
+  /** When the tour came to the wall that it shows, ms of performance.now(); null before it has begun. */
+  private tourSince: number | null = null;
   private readonly list = h("select", { "aria-label": t("walls"), title: t("walls") });
   private readonly edit = h(
     "button",
@@ -43,6 +45,7 @@ export class Walls {
 
   /** Show this wall: an id, `TOUR`, or null for all cameras. */
   show(wanted: string | null): void {
+    if (wanted !== this.wanted) this.tourSince = null;
     this.wanted = wanted;
     this.update();
   }
@@ -71,7 +74,11 @@ export class Walls {
     clearTimeout(this.tourTimer);
     if (wanted !== null && !this.isKnown) this.set(UNKNOWN);
     else if (wanted !== TOUR) this.set(walls.find(({ wall_id }) => wall_id === wanted) ?? null);
-    else this.go(tourOf(walls).find(({ wall_id }) => wall_id === this.shown?.wall_id) ?? nextOf(walls, null));
+    else {
+      const same = tourOf(walls).find(({ wall_id }) => wall_id === this.shown?.wall_id);
+      if (same && this.tourSince !== null) this.stay(same, this.tourSince);
+      else this.go(same ?? nextOf(walls, null));
+    }
   }
 
   /** The wall that can be changed: not one that the tour happens to show. */
@@ -80,9 +87,15 @@ export class Walls {
   }
 
   private go(wall: Wall | null): void {
+    this.tourSince = performance.now();
+    this.stay(wall, this.tourSince);
+  }
+
+  /** Show a wall until its time in the tour is over. The walls are read again meanwhile, which makes it no longer. */
+  private stay(wall: Wall | null, since: number): void {
     this.set(wall);
     const next = () => this.go(nextOf(this.walls, this.shown));
-    if (wall?.tour_s) this.tourTimer = window.setTimeout(next, wall.tour_s * 1000);
+    if (wall?.tour_s) this.tourTimer = window.setTimeout(next, since + wall.tour_s * 1000 - performance.now());
   }
 
   private set(wall: Wall | null): void {
