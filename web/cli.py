@@ -16,6 +16,7 @@ start, and one message on standard error says what to do.
 
 import argparse
 import asyncio
+import contextlib
 import io
 import logging
 import math
@@ -51,9 +52,11 @@ THREADS_END_S = 0.5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names in a language that the terminal's encoding does not have
-        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
+    if options.run is not _serve and isinstance(sys.stdout, io.TextIOWrapper):
+        # Names may be in a language that the encoding of the terminal does not have.
+        with contextlib.suppress(OSError):
+            sys.stdout.reconfigure(errors="backslashreplace")
     try:
         worker = this_worker()
         settings = load_settings()
