@@ -2,14 +2,17 @@
 
 import asyncio
 import hashlib
+import inspect
 import subprocess
 import sys
+import threading
 import tomllib
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import av
@@ -21,8 +24,10 @@ from gateway.clock import CLOCK_RATE
 from liveedge_client import (
     ConflictError,
     EventChange,
+    InvalidArgumentError,
     InvalidRequestError,
     Liveedge,
+    LiveedgeError,
     NotFoundError,
     ServerError,
     UnauthorizedError,
@@ -214,10 +219,13 @@ async def test_errors_have_types_and_advice(
     with pytest.raises(InvalidRequestError) as invalid:
         await client.snapshot("door", width=1)
     assert (invalid.value.status, invalid.value.code) == (400, "bad_request")
-    with pytest.raises(ValueError, match="no time zone"):
-        await client.snapshot("door", at=start.replace(tzinfo=None))
-    with pytest.raises(ValueError, match="not the URL of a gateway"):
-        Liveedge("gateway.example")
+    with pytest.raises(InvalidRequestError, match="end is not after start"):
+        await anext(client.segments("door", start, start - timedelta(hours=1)))
+    with pytest.raises(NotFoundError, match="no camera 'a/b'"):
+        await client.camera("a/b")
+    # As a file has it that an editor wrote.
+    async with Liveedge(f" {gateway.url}/\n", f"{TOKEN}\r\n") as other:
+        assert await other.cameras()
     await client.add_camera(camera_id="away", url="rtsp://127.0.0.1:9/away", start="on-demand", record="never")
     with pytest.raises(UnavailableError) as unavailable:
         await client.snapshot("away", wait_s=0)
@@ -312,6 +320,88 @@ def test_values_of_a_later_gateway_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        lambda _: Liveedge(""),
+        lambda _: Liveedge("gateway.example"),
+        lambda _: Liveedge("ftp://gateway.example"),
+        lambda _: Liveedge("http://gate way:8000"),
+        lambda _: Liveedge("http://gateway:99999"),
+        lambda _: Liveedge("http://[::1"),
+        lambda _: Liveedge("http://\ud800"),
+        lambda _: Liveedge("http://user:secret@gateway", "the-token"),
+        lambda _: Liveedge("http://gateway", "the-secret\nX-Other: 1"),
+        lambda _: Liveedge("http://gateway", "the-secret\ud800"),
+        lambda nobody: nobody.camera(""),
+        lambda nobody: nobody.remove_camera(".."),
+        lambda nobody: nobody.snapshot("\ud800"),
+        lambda nobody: nobody.delete_event("."),
+        lambda nobody: nobody.delete_export(".."),
+        lambda nobody: anext(nobody.events(text="\ud800")),
+        lambda nobody: anext(nobody.event_changes(last_id="1\n2")),
+        lambda nobody: nobody.whep("door", "\ud800"),
+        lambda nobody: nobody.snapshot("door", at=datetime(2026, 1, 1)),  # noqa: DTZ001
+        lambda nobody: nobody.snapshot("door", at=datetime.min.replace(tzinfo=timezone(timedelta(hours=5)))),
+        lambda nobody: nobody.create_event(camera_id="door", label="x", start=datetime(2026, 1, 1)),  # noqa: DTZ001
+        lambda nobody: nobody.create_event(camera_id="door", label="x", data={"who": {1}}),
+    ],
+)
+async def test_what_cannot_be_sent_is_an_error_in_words(call: Callable[[Liveedge], object]) -> None:
+    async def do() -> None:
+        async with Liveedge("http://127.0.0.1:9") as nobody:
+            waits = call(nobody)
+            assert inspect.isawaitable(waits)
+            await waits
+
+    with pytest.raises(InvalidArgumentError) as raised:
+        await do()
+    assert isinstance(raised.value, LiveedgeError)
+    assert isinstance(raised.value, ValueError)
+    assert "secret" not in str(raised.value)
+
+
+async def test_nothing_stays_of_a_download_that_is_cancelled_at_any_moment(
+    tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def clip(_: web.Request) -> web.Response:
+        return web.Response(body=b"x" * 1000)
+
+    app = web.Application()
+    app.router.add_get("/api/cameras/door/clip.mp4", clip)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", free_port).start()
+    begun, goes_on = asyncio.Event(), threading.Event()
+    loop, open_file, replace_file = asyncio.get_running_loop(), Path.open, Path.replace
+
+    def held(do: Callable[..., Any], *given: Any) -> Any:
+        loop.call_soon_threadsafe(begun.set)
+        assert goes_on.wait(LIMIT_S)
+        return do(*given)
+
+    try:
+        async with Liveedge(f"http://127.0.0.1:{free_port}") as client:
+            for name, do in (("open", open_file), ("replace", replace_file)):
+                begun.clear()
+                goes_on.clear()
+                with monkeypatch.context() as patch:
+                    patch.setattr(Path, name, lambda *given, do=do: held(do, *given))
+                    saving = asyncio.create_task(client.save_clip("door", 1, 2, tmp_path / "clip.mp4"))
+                    await begun.wait()
+                    saving.cancel()
+                    saving.cancel()
+                    loop.call_soon(goes_on.set)
+                    with pytest.raises(asyncio.CancelledError):
+                        await saving
+                assert [path.name for path in tmp_path.iterdir() if path.name != "clip.mp4"] == []
+            long = tmp_path / ("x" * 251 + ".mp4")
+            assert await client.save_clip("door", 1, 2, long) == long.stat().st_size == 1000
+    finally:
+        goes_on.set()
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
     ("base", "path", "url"),
     [
         ("http://host:8000", "/api/cameras", "http://host:8000/api/cameras"),
@@ -320,11 +410,32 @@ def test_values_of_a_later_gateway_are_kept() -> None:
             "/hls/a%20b/index.m3u8?token=a%2Bb",
             "https://host/cams/hls/a%20b/index.m3u8?token=a%2Bb",
         ),
-        ("https://host/cams", "/cams/whep/door/1", "https://host/cams/whep/door/1"),
+        ("https://host/api", "/api/cameras", "https://host/api/api/cameras"),
+        ("https://host/a%20b/#/camera/door", "/api/cameras", "https://host/a%20b/api/cameras"),
     ],
 )
 def test_the_gateway_may_be_below_a_path(base: str, path: str, url: str) -> None:
     assert str(Requests(base, None, None, 1).resolve(path)) == url
+
+
+@pytest.mark.parametrize(
+    ("base", "answered", "url"),
+    [
+        ("http://host", "/whep/door/1", "http://host/whep/door/1"),
+        # A proxy has put its path in front, or not.
+        ("http://host/cams", "/cams/whep/door/1", "http://host/cams/whep/door/1"),
+        ("http://host/cams", "/whep/door/1", "http://host/cams/whep/door/1"),
+        (
+            "http://host/api",
+            "/api/exports/7/export.zip?token=a%2Bb",
+            "http://host/api/api/exports/7/export.zip?token=a%2Bb",
+        ),
+        ("http://host/api", "/api/api/exports/7/export.zip", "http://host/api/api/exports/7/export.zip"),
+        ("http://host/cams", "http://host/cams/whep/door/1", "http://host/cams/whep/door/1"),
+    ],
+)
+def test_paths_in_answers_are_those_of_the_gateway(base: str, answered: str, url: str) -> None:
+    assert str(Requests(base, None, None, 1).resolve_answered(answered)) == url
 
 
 def test_the_packages_have_the_version_of_the_gateway(tmp_path: Path) -> None:

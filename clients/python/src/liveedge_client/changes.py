@@ -8,7 +8,8 @@ from typing import Literal
 import aiohttp
 from pydantic import TypeAdapter
 
-from liveedge_client.errors import ServerError, UnavailableError, UnreachableError
+from liveedge_client.address import header_value
+from liveedge_client.errors import InvalidArgumentError, ServerError, UnavailableError, UnreachableError
 from liveedge_client.http import Query, Requests
 from liveedge_client.model import Model
 from liveedge_client.models import Event
@@ -43,7 +44,7 @@ async def changes(requests: Requests, query: Query, last_id: str | None) -> Asyn
 
     Raises :class:`LiveedgeError` if the first connection fails, and if the gateway refuses a later one.
     """
-    parser = EventStreamParser(last_id or "")
+    parser = EventStreamParser(header_value(last_id or "", "last_id"))
     was_connected = False
     wait_s = 0.0
     while True:
@@ -63,6 +64,8 @@ async def changes(requests: Requests, query: Query, last_id: str | None) -> Asyn
             # A proxy answers 502 while the gateway restarts.
             if not was_connected:
                 raise
+        except InvalidArgumentError:
+            raise
         except ValueError as error:
             raise ServerError(200, "other_version", f"the stream of events cannot be read: {error}") from error
         # Half a message of a connection that ended is none.

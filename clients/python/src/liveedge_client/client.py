@@ -9,12 +9,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
-from urllib.parse import quote
 
 import aiohttp
 from pydantic import ValidationError
 from yarl import URL
 
+from liveedge_client.address import path_segment
 from liveedge_client.changes import EventChange, changes
 from liveedge_client.downloads import chunks, save
 from liveedge_client.errors import ServerError
@@ -58,7 +58,8 @@ class Liveedge:
     tokens, if it requires one. A ``session`` of aiohttp that is passed in is used, and not closed. ``timeout_s``
     limits each request, but no download and no stream.
 
-    All methods raise a :class:`LiveedgeError`. Times are ``datetime`` objects with a zone, Unix seconds, or ``"now"``.
+    All methods raise a :class:`LiveedgeError`; those that write a file also the ``OSError`` of the disk. Times are
+    ``datetime`` objects with a zone, Unix seconds, or ``"now"``.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Liveedge:
         ``path`` is one of the gateway, as ``hls_path`` and others return it.
         """
         signed = await self._read(SignedUrl, "POST", "/api/sign", body={"path": path, "expires_s": expires_s})
-        return str(self._requests.resolve(signed.url))
+        return str(self._requests.resolve_answered(signed.url))
 
     # --- cameras
 
@@ -213,7 +214,7 @@ class Liveedge:
 
     async def save_segment(self, segment: Segment, file: str | Path) -> int:
         """Write a recorded file. Returns the size in bytes."""
-        return await save(self._requests, self._requests.resolve(segment.url), Path(file))
+        return await save(self._requests, self._requests.resolve_answered(segment.url), Path(file))
 
     async def create_export(
         self,
@@ -225,7 +226,8 @@ class Liveedge:
         burn_in_time: bool = False,
     ) -> Export:
         """Export a time range of cameras as one ZIP, with a signed manifest. ``export`` has its progress."""
-        body = {"cameras": list(cameras), "start": time_text(start), "end": time_text(end)}
+        names = [cameras] if isinstance(cameras, str) else list(cameras)
+        body = {"cameras": names, "start": time_text(start), "end": time_text(end)}
         options = {"rendition": rendition, "burn_in_time": burn_in_time}
         return await self._read(Export, "POST", "/api/exports", body=body | options)
 
@@ -318,7 +320,7 @@ class Liveedge:
 
 
 def _quoted(camera_id: str) -> str:
-    return quote(camera_id, safe="")
+    return path_segment(camera_id, "a camera")
 
 
 def _camera(camera_id: str) -> str:
@@ -326,11 +328,11 @@ def _camera(camera_id: str) -> str:
 
 
 def _event(event_id: str) -> str:
-    return f"/api/events/{quote(event_id, safe='')}"
+    return f"/api/events/{path_segment(event_id, 'an event')}"
 
 
 def _export(export_id: str) -> str:
-    return f"/api/exports/{quote(export_id, safe='')}"
+    return f"/api/exports/{path_segment(export_id, 'an export')}"
 
 
 def _time(time: Time | None) -> str | None:

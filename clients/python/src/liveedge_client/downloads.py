@@ -8,7 +8,7 @@ Rules:
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from uuid import uuid4
@@ -35,27 +35,53 @@ async def chunks(requests: Requests, url: URL) -> AsyncGenerator[bytes, None]:
 
 
 async def save(requests: Requests, url: URL, file: Path) -> int:
-    """Write a file, over an existing one. Returns its size in bytes."""
-    partial = file.with_name(f".{file.name}.{uuid4().hex}.part")
-    output: BinaryIO | None = None
+    """Write a file, over an existing one. Returns its size in bytes. Raises ``OSError`` too, of the disk."""
+    partial = _Partial(file)
     try:
-        size = 0
-        async for chunk in chunks(requests, url):
-            if output is None:
-                output = await _in_thread(lambda: partial.open("xb"))
-            await _in_thread(lambda data=chunk, to=output: to.write(data))  # type: ignore[misc]
-            size += len(chunk)
-        if output is None:
-            output = await _in_thread(lambda: partial.open("xb"))
-        await _in_thread(output.close)
-        await _in_thread(lambda: partial.replace(file))
-        return size
+        async with aclosing(chunks(requests, url)) as arriving:
+            async for chunk in arriving:
+                await _in_thread(partial.write, chunk)
+        return await _in_thread(partial.finish)
     finally:
-        if output is not None:
-            output.close()
-            with suppress(FileNotFoundError):
-                partial.unlink()
+        await _in_thread(partial.discard)
 
 
-async def _in_thread(call: Callable[[], Result]) -> Result:
-    return await asyncio.to_thread(call)
+class _Partial:
+    """A file that is being written beside its place. Blocking; one call at a time."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._path = file.with_name(f".{uuid4().hex}.part")
+        self._output: BinaryIO | None = None
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        if self._output is None:
+            self._output = self._path.open("xb")
+        self._size += self._output.write(data)
+
+    def finish(self) -> int:
+        """Move it to its place; its size."""
+        self.write(b"")
+        assert self._output is not None
+        self._output.close()
+        self._path.replace(self._file)
+        return self._size
+
+    def discard(self) -> None:
+        """Remove what is not in its place."""
+        if self._output is not None:
+            self._output.close()
+            self._path.unlink(missing_ok=True)
+
+
+async def _in_thread(call: Callable[..., Result], *given: object) -> Result:
+    """A call in a thread. A cancellation waits for its end, as nothing else ends a thread."""
+    task = asyncio.ensure_future(asyncio.to_thread(call, *given))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        raise

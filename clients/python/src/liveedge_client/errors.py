@@ -1,6 +1,7 @@
 """Errors of the client. Each is a :class:`LiveedgeError`, and its text tells what to do.
 
 =======================  ======================================================================
+``InvalidArgumentError`` a value that cannot be sent, a ``ValueError`` too: no URL, a time without a zone
 ``UnreachableError``     no answer: the address is wrong, the gateway or the network is down
 ``InvalidRequestError``  400 and other answers to a request that cannot be served as it is
 ``UnauthorizedError``    401: no token, or one that is wrong or has expired
@@ -15,6 +16,10 @@
 
 class LiveedgeError(Exception):
     """The base of all errors of this package."""
+
+
+class InvalidArgumentError(LiveedgeError, ValueError):
+    """A value cannot be sent. Nothing was."""
 
 
 class UnreachableError(LiveedgeError):

@@ -5,6 +5,7 @@ from typing import Self
 
 from yarl import URL
 
+from liveedge_client.address import in_utf8
 from liveedge_client.errors import LiveedgeError, NotFoundError, ServerError
 from liveedge_client.http import Requests
 
@@ -22,11 +23,13 @@ class WhepViewer:
     async def join(cls, requests: Requests, url: URL, offer: str) -> Self:
         """Send an SDP offer."""
         headers = {"Content-Type": "application/sdp", "Accept": "application/sdp"}
-        async with requests.send("POST", url, data=offer.encode(), headers=headers) as response:
+        async with requests.send("POST", url, data=in_utf8(offer, "the offer"), headers=headers) as response:
             location = response.headers.get("Location")
             if location is None:
                 raise ServerError(response.status, "no_location", f"{url.origin()} answers an offer without Location")
-            return cls(requests, response.url.join(URL(location)), await response.text())
+            is_path = location.startswith("/")
+            resource = requests.resolve_answered(location) if is_path else response.url.join(URL(location))
+            return cls(requests, resource, await response.text())
 
     async def close(self) -> None:
         """End it. One that has ended is none to end."""
