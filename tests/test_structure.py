@@ -109,6 +109,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
             "mqtt",
             "onvif",
             "cluster",
+            "cluster_node",
         },
         "mqtt": {"settings", "gateway", "api", "observability"},
         "webhooks": {"settings", "gateway", "address_policy", "api", "checked_resolver", "observability"},

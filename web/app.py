@@ -68,15 +68,15 @@ def create_app(settings: Settings, clock: Clock = SYSTEM_CLOCK, worker: Worker |
     signing_key = gateway.cluster.keys[KeyName.URLS] if gateway.cluster is not None else None
     access, issued, marks = _access(gateway, clock)
     authenticator = Authenticator(settings, clock, gateway.service.cameras, signing_key, issued, access, marks)
-    authenticator.verify_node = gateway.node_tokens.verify if gateway.node_tokens is not None else None
     http_metrics = HttpMetrics()
     admission = Admission(settings, authenticator, http_metrics.requests_refused, http_metrics.record)
-    admission.nodes = gateway.routing
     headers = SecurityHeaders(settings)
-    if gateway.redirects is not None:
-        gateway.redirects.sign = authenticator.sign_offer
-        admission.cors.node_origins = gateway.redirects.origins
-        headers.node_origins = gateway.redirects.targets
+    if (node := gateway.node) is not None:
+        authenticator.verify_node = node.links.tokens.verify
+        admission.nodes = node.routing
+        node.redirects.sign = authenticator.sign_offer
+        admission.cors.node_origins = node.redirects.origins
+        headers.node_origins = node.redirects.targets
         admission.cors.is_signed = authenticator.is_offer_signed
     app = web.Application(middlewares=[admission.middleware], client_max_size=BODY_MAX_BYTES)
     app.on_response_prepare.extend([headers.on_prepare, admission.cors.on_prepare, note_response_started])

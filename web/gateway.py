@@ -22,7 +22,6 @@ from gateway.camera_settings import RecordMode, RenditionName
 from gateway.capture import engine_factory
 from gateway.capture.engine import CheckAddress
 from gateway.clock import SYSTEM_CLOCK, Clock, to_rfc3339
-from gateway.cluster.model import KeyName
 from gateway.config.field import Applies, names_changed, with_values
 from gateway.detect import detector_factory
 from gateway.errors import UnavailableError, redact
@@ -57,30 +56,15 @@ from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore, read_tables, write_tables
 from web.cluster.all_activity import AllActivity
 from web.cluster.all_events import AllEvents
-from web.cluster.archive import ClusterArchive
-from web.cluster.archive_routing import ArchiveRouting
 from web.cluster.documents import ClusterDocuments, DocumentKind
-from web.cluster.export_parts import NodeExports
-from web.cluster.export_routing import ExportRouting
-from web.cluster.forwarding import Forwarding
-from web.cluster.joined_clips import JoinedClips
 from web.cluster.messaging import in_cluster, request_store
-from web.cluster.node_events import NodeEvents
-from web.cluster.node_files import NodeFiles
-from web.cluster.nodes import ClusterNodes
-from web.cluster.peers import Peers
 from web.cluster.recording_lists import AllRecordings
-from web.cluster.redirects import Redirects
-from web.cluster.relay_sender import HANDED_OVER_S, RelayCounters
-from web.cluster.relays import Relays
-from web.cluster.remote_live import RemoteLive
-from web.cluster.routing import Routing
+from web.cluster.relay_sender import HANDED_OVER_S
 from web.cluster.service import Cluster
-from web.cluster.settings import ViewersAt
 from web.cluster.storage import with_own_storage
 from web.cluster.stored_recordings import READING
-from web.cluster.tokens import NodeTokens
 from web.cluster_cameras import ClusterCameras
+from web.cluster_node import ClusterNode, NodeLinks, OwnParts
 from web.descriptors import rtsp_connections_limit
 from web.discontinuity_file import DiscontinuityFile
 from web.kept_windows import KeptWindowFiles
@@ -90,7 +74,6 @@ from web.request_file import request_file
 from web.settings import Settings
 from web.wall_store import WallStore
 from web.whip_http import whip_request
-from web.workers.routing import WorkersRouting
 from web.workers.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -110,30 +93,14 @@ class Gateway:
         self.cluster = _cluster(settings, worker)
         """``None`` where this gateway is alone."""
         self.camera_store = CameraStore(settings, self.cluster)
-        self.node_tokens: NodeTokens | None = None
-        self.peers: Peers | None = None
-        self.relays: Relays | None = None
-        self.routing: Routing | None = None
-        self.remote_live: RemoteLive | None = None
-        self.redirects: Redirects | None = None
-        self.cluster_nodes: ClusterNodes | None = None
-        self.node_files: NodeFiles | None = None
-        self.joined_clips: JoinedClips | None = None
-        """The nine are ``None`` where this gateway is alone."""
-        self.relay_counters = RelayCounters()
-        if self.cluster is not None:
-            name = self.cluster.coordinator.node.name
-            self.node_tokens = NodeTokens(self.cluster.keys[KeyName.NODES], name, clock)
-            self.peers = Peers(self.node_tokens, settings.node_tls_ca_file)
-            self.relays = Relays(self.cluster, self.peers)
-            self.cluster.on_view = self.peers.seen
+        links = NodeLinks(self.cluster, settings, clock) if self.cluster is not None else None
         self.service = CaptureService(
             self.camera_store.cameras(),
             clock=clock,
             address_check=self._address_check,
             referred_check=self._referred_check,
             transcode_max=settings.transcode_max,
-            relay_of=self.relays.of if self.relays is not None else None,
+            relay_of=links.relays.of if links is not None else None,
         )
         numbers = DiscontinuityFile(settings.data_dir)
         self.live = LiveService(
@@ -151,14 +118,6 @@ class Gateway:
             lambda rendition: self.live.stream(rendition.camera_id, rendition.name),
         )
         self.evidence = Evidence(self.archive, write_private, clock)
-        self.cluster_archive: ClusterArchive | None = None
-        """``None`` where this gateway is alone."""
-        if self.cluster is not None:
-
-            def recordings_of(reader: ArchiveReader, node: str) -> ArchiveRecordings:
-                return ArchiveRecordings(reader, self.service, node)
-
-            self.cluster_archive = ClusterArchive(self.cluster, self.archive, settings, recordings_of)
         self.events = EventService(self.archive.index, settings, clock, self.archive.age_now_90k)
         self.exports = Exports(settings, self.archive, self.events, self.evidence, clock)
         self.archive.index_sync.on_repaired.append(self.events.index_repaired)
@@ -166,51 +125,28 @@ class Gateway:
         self.detections = Detections(self.events, self.service, clock)
         self.own_archive_reader = ArchiveReader(self.archive, self.service, clock)
         self.own_activity = ActivityReader(self.archive)
-        self.activity: ActivityReader | AllActivity = self.own_activity
         self.recorded_days = RecordedDays(self.archive)
         own_name = self.cluster.coordinator.node.name if self.cluster is not None else None
         self.own_recordings = ArchiveRecordings(self.own_archive_reader, self.service, own_name)
-        self.recordings: ArchiveRecordings | AllRecordings = self.own_recordings
-        """Those of all nodes, in a cluster."""
-        self.all_events: EventService | AllEvents = self.events
+        self.node: ClusterNode | None = None
+        """``None`` where this gateway is alone."""
+        if links is not None:
+            own = OwnParts(
+                archive=self.archive,
+                live=self.live,
+                events=self.events,
+                exports=self.exports,
+                reader=self.own_archive_reader,
+                activity=self.own_activity,
+                recordings=self.own_recordings,
+            )
+            self.node = ClusterNode(links, own, settings, clock, worker, self._viewers_elsewhere)
+        self.activity: ActivityReader | AllActivity = self.node.activity if self.node else self.own_activity
+        """Of all nodes, in a cluster."""
+        self.recordings: ArchiveRecordings | AllRecordings = self.node.recordings if self.node else self.own_recordings
         """The same."""
-        if self.cluster is not None and self.cluster_archive is not None:
-            assert self.peers is not None
-            assert self.node_tokens is not None
-            forwarding = Forwarding(self.peers, self.cluster.coordinator.node.id, self.node_tokens.verify)
-            self.cluster_nodes = ClusterNodes(self.cluster, self.peers, forwarding)
-            self.activity = AllActivity(self.own_activity, self.cluster_nodes, forwarding, self.cluster_archive.stored)
-            self.all_events = AllEvents(self.events, self.cluster, self.cluster_nodes, NodeEvents(forwarding))
-            self.recordings = AllRecordings(self.own_recordings, self.cluster, forwarding, self.cluster_archive.stored)
-            archive_routing = ArchiveRouting(
-                self.cluster,
-                forwarding,
-                self.cluster_archive.index,
-                self.own_archive_reader.segments,
-                clock,
-                self.cluster_archive.stored,
-            )
-            self.exports.parts = NodeExports(self.cluster, self.cluster_nodes, forwarding, self.cluster_archive.index)
-            self.node_files = NodeFiles(forwarding, clock)
-            self.joined_clips = JoinedClips(
-                self.cluster,
-                self.cluster_nodes,
-                self.cluster_archive.index,
-                self.own_archive_reader,
-                self.node_files,
-                self.cluster_archive.stored,
-            )
-            is_enabled = settings.cluster_viewers is ViewersAt.REDIRECT
-            self.redirects = Redirects(self.cluster, forwarding, is_enabled=is_enabled)
-            self.remote_live = RemoteLive(self.cluster, forwarding, self.live)
-            self.routing = Routing(self.cluster, forwarding, archive_routing, self.all_events, self.redirects)
-            self.routing.exports = ExportRouting(
-                self.cluster_nodes, forwarding, lambda export_id: export_id in self.exports.jobs_by_id
-            )
-            if worker is not None:
-                self.routing = WorkersRouting(
-                    self.cluster, forwarding, archive_routing, self.all_events, worker, self._viewers_elsewhere
-                )
+        self.all_events: EventService | AllEvents = self.node.events if self.node else self.events
+        """The same."""
         self.webrtc = WebRtcServer(
             udp_port=settings.webrtc_udp_port,
             hosts=settings.webrtc_hosts,
@@ -222,8 +158,8 @@ class Gateway:
         self.talk = TalkService(self.webrtc, clock)
         self.forward = ForwardService(clock, self._referred_check, whip_request)
         self.rtsp = RtspServer(self.service, clock, lambda: rtsp_connections_limit(len(self.service.cameras)))
-        if self.relays is not None:
-            self.rtsp.elsewhere = self.relays.elsewhere
+        if links is not None:
+            self.rtsp.elsewhere = links.relays.elsewhere
         self.ptz = Ptz()
         """Has its control as soon as :mod:`web.onvif` is set up."""
         messaging = create_messaging(
@@ -309,12 +245,10 @@ class Gateway:
             parts = self._parts
             await ClusterCameras(self.cluster, self.service, self.camera_store, self.changes, parts).start()
             self.cluster.start()
-        if self.cluster_archive is not None:
-            self.cluster_archive.start()
+        if self.node is not None:
+            self.node.start()
         if self.other_nodes is not None:
             self.other_nodes.start()
-        if isinstance(self.all_events, AllEvents):
-            self.all_events.start()
         try:
             await self.messaging.start()
         except Exception as error:
@@ -332,8 +266,8 @@ class Gateway:
         )
         if self.other_nodes is not None:
             await self._close_all(self.other_nodes.close())
-        if isinstance(self.all_events, AllEvents):
-            await self._close_all(self.all_events.close())
+        if self.node is not None:
+            await self._close_all(self.node.events.close())
         if self.cluster is not None:
             # The others take what this node captures, whose last seconds are written meanwhile.
             await self._close_all(self.cluster.leave())
@@ -346,14 +280,10 @@ class Gateway:
         await self._close_all(self.evidence.close())
         # The recordings get the last parts from the live streams.
         await self._close_all(self.archive.close(), self.live.close())
-        if self.cluster_archive is not None and self.cluster is not None:
-            await self._close_all(self.cluster_archive.close())
+        if self.node is not None and self.cluster is not None:
+            await self._close_all(self.node.close())
             self.cluster.close()
         self.own_archive_reader.close()
-        if self.node_files is not None:
-            self.node_files.close()
-        if self.peers is not None:
-            await self._close_all(self.peers.close())
 
     def _is_never_recorded(self, camera_id: str) -> bool:
         camera = self.service.cameras.get(camera_id)
@@ -411,7 +341,8 @@ class Gateway:
         """Hand all cameras over to other nodes of the cluster, where there is one."""
         if self.cluster is not None:
             await self.cluster.drain()
-            await self.relay_counters.all_left(HANDED_OVER_S)
+        if self.node is not None:
+            await self.node.links.relays_sent.all_left(HANDED_OVER_S)
 
     def require_owned(self, camera_id: str) -> None:
         """Raise ``UnavailableError`` for a camera that another node captures: who publishes it or talks goes there."""

@@ -22,6 +22,10 @@ class ArchiveRecordings:
         self._service = service
         self._node = node
 
+    def of_reader(self, reader: ArchiveReader, node: str) -> "ArchiveRecordings":
+        """Those of another node, of which ``reader`` reads the recordings."""
+        return ArchiveRecordings(reader, self._service, node)
+
     async def page(
         self,
         camera_id: str,

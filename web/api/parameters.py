@@ -55,8 +55,8 @@ def activity_of(request: web.Request) -> ActivityReader | AllActivity:
 
 def away_fields(request: web.Request) -> dict[str, str]:
     """The field that names the nodes of a cluster that are away: they may have recorded more than is answered."""
-    nodes = request.app[GATEWAY].cluster_nodes
-    return away_header(nodes.absent()) if nodes is not None and NODE_TOKEN not in request.headers else {}
+    node = request.app[GATEWAY].node
+    return away_header(node.others.absent()) if node is not None and NODE_TOKEN not in request.headers else {}
 
 
 @contextlib.asynccontextmanager
@@ -68,11 +68,11 @@ async def clip_of(
     With the parameter ``node``, and of a node that is away, it is of that node alone.
     """
     gateway = request.app[GATEWAY]
-    if gateway.joined_clips is None or READING.get() is not None or "node" in request.query:
+    if gateway.node is None or READING.get() is not None or "node" in request.query:
         async with gateway.archive_reader.clip(camera_id, start_90k, end_90k, rendition) as file:
             yield file, {}
         return
-    async with gateway.joined_clips.clip(camera_id, start_90k, end_90k, rendition) as (file, away):
+    async with gateway.node.clips.clip(camera_id, start_90k, end_90k, rendition) as (file, away):
         yield file, away_header(away)
 
 

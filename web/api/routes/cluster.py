@@ -44,8 +44,8 @@ async def relay(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     camera = gateway.service.camera(request.match_info["camera"])
     rendition = camera.rendition(parse_rendition(request) or RenditionName.MAIN)
-    cluster = gateway.cluster
-    if cluster is None or not cluster.captures(camera.id):
+    cluster, node = gateway.cluster, gateway.node
+    if cluster is None or node is None or not cluster.captures(camera.id):
         raise ConflictError("this node of the cluster does not capture the camera")
     response = web.StreamResponse(headers={hdrs.CACHE_CONTROL: "no-store", "X-Accel-Buffering": "no"})
     response.content_type = MEDIA_TYPE
@@ -54,7 +54,7 @@ async def relay(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     if request.method == hdrs.METH_HEAD:
         return response
-    sender = RelaySender(camera, rendition, lambda: cluster.captures(camera.id), gateway.relay_counters)
+    sender = RelaySender(camera, rendition, lambda: cluster.captures(camera.id), node.links.relays_sent)
     # Without an end by the other node, nobody watches the camera there any more.
     with contextlib.suppress(ConnectionError):
         await sender.send(

@@ -124,7 +124,7 @@ def _media_headers(now: int, lifetime_s: int) -> Headers:
 def _remote(request: web.Request) -> RemoteLive | None:
     """What has the camera's live streams, where another node of a cluster captures it."""
     gateway, camera_id = request.app[GATEWAY], request.match_info["camera"]
-    remote = gateway.remote_live
+    remote = gateway.node.remote_live if gateway.node is not None else None
     if remote is None or not remote.has(camera_id):
         return None
     gateway.service.camera(camera_id)

@@ -123,10 +123,10 @@ async def shared_recordings(request: web.Request) -> web.Response:
     """List what all nodes of a cluster recorded in a time range, oldest first, and where it is."""
     gateway = request.app[GATEWAY]
     camera = gateway.service.camera(request.match_info["camera"])
-    if gateway.cluster is None or gateway.cluster_archive is None:
+    if gateway.cluster is None or gateway.node is None:
         raise ConflictError("this gateway is no node of a cluster: use /api/cameras/{camera}/segments")
     span = time_range(request)
-    found = await gateway.cluster_archive.index.find(camera.id, *span, _limit(request), parse_rendition(request))
+    found = await gateway.node.archive.index.find(camera.id, *span, _limit(request), parse_rendition(request))
     urls = {node.name: node.url or None for node in gateway.cluster.coordinator.view.nodes.values()}
     recordings = [
         SharedRecording(

@@ -84,14 +84,8 @@ class GatewayCollector(Collector):
         yield from push_metrics(self._push)
         yield from mqtt_metrics(self._mqtt)
         yield from onvif_metrics(self._onvif)
-        yield from cluster_metrics(
-            self._gateway.cluster,
-            self._gateway.cluster_archive,
-            self._gateway.relays,
-            self._gateway.relay_counters,
-            self._gateway.routing,
-            self._gateway.remote_live,
-        )
+        if self._gateway.cluster is not None and self._gateway.node is not None:
+            yield from cluster_metrics(self._gateway.cluster, self._gateway.node)
         yield from self._http.collect()
         yield from auth_metrics(self._authenticator)
         yield from process_metrics(self._gateway, self._lag)

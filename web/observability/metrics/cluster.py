@@ -4,27 +4,15 @@ from collections.abc import Iterable
 
 from prometheus_client.core import Metric
 
-from web.cluster.archive import ClusterArchive
-from web.cluster.relay_sender import RelayCounters
-from web.cluster.relays import Relays
-from web.cluster.remote_live import RemoteLive
-from web.cluster.routing import Routing
 from web.cluster.service import Cluster
+from web.cluster_node import ClusterNode
 from web.observability.metrics.families import counter, gauge, single
 
 
-def cluster_metrics(
-    cluster: Cluster | None,
-    archive: ClusterArchive | None,
-    relays: Relays | None,
-    sent: RelayCounters,
-    routing: Routing | None,
-    remote: RemoteLive | None,
-) -> Iterable[Metric]:
-    """The families ``liveedge_cluster_…``; none where this gateway is alone."""
-    if cluster is None or archive is None or relays is None or routing is None or remote is None:
-        return
-    status, index = cluster.status(), archive.index
+def cluster_metrics(cluster: Cluster, node: ClusterNode) -> Iterable[Metric]:
+    """The families ``liveedge_cluster_…`` of a node."""
+    status, archive, index = cluster.status(), node.archive, node.archive.index
+    received, sent, live = node.links.relays.received, node.links.relays_sent, node.remote_live
     yield gauge("cluster_ready", "1 while the node takes new viewers, 0 while it drains", (), single(status.ready))
     yield gauge(
         "cluster_provisional",
@@ -78,17 +66,21 @@ def cluster_metrics(
     )
     yield counter("cluster_faults", "Errors inside this node that nobody expected", (), single(cluster.faults.count))
     yield gauge(
-        "cluster_relays_received", "Streams of cameras from the nodes that capture them", (), single(relays.received)
+        "cluster_relays_received",
+        "Streams of cameras from the nodes that capture them",
+        (),
+        single(received),
     )
-    forwarding = routing.forwarding
+    forwarding = node.routing.forwarding
     yield counter("cluster_forwarded", "Requests that another node has answered", (), single(forwarding.forwarded))
     yield counter("cluster_forward_failures", "Requests that another node was away for", (), single(forwarding.failed))
+    yield counter("cluster_hls_requests", "Requests for live HLS of cameras of other nodes", (), single(live.answered))
+    yield counter("cluster_hls_fetches", "Of these, requests that were sent to owners", (), single(live.requests))
     yield counter(
-        "cluster_hls_requests", "Requests for live HLS of cameras of other nodes", (), single(remote.answered)
-    )
-    yield counter("cluster_hls_fetches", "Of these, requests that were sent to owners", (), single(remote.requests))
-    yield counter(
-        "cluster_hls_dropped", "Playlists and media that were dropped before their time", (), single(remote.dropped)
+        "cluster_hls_dropped",
+        "Playlists and media that were dropped before their time",
+        (),
+        single(live.dropped),
     )
     yield gauge("cluster_relays_sent", "Streams of cameras to other nodes", (), single(sent.streams))
     yield counter(
