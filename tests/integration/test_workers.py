@@ -180,6 +180,9 @@ async def test_viewers_are_where_the_camera_is_captured(gateway: GatewayProcess)
                 return re.findall(r'liveedge_cluster_relays_received{worker="\d"} (\d)', metrics)
 
             await eventually(lambda relays=relays: relays() == ["0", "0"], "those of earlier requests have ended")  # type: ignore[misc]
+            code, body = request(gateway, "GET", f"/api/cameras?camera_id={camera}&hold=true")
+            assert (code, relays()) == (200, ["0", "0"]), "only the worker that captures it waits for it"
+            assert "relay" not in json.loads(body)["cameras"][0]["viewers"]
             assert gateway.camera(camera)["viewers"]["webrtc"] == 1
         await eventually(lambda camera=camera: "webrtc" not in gateway.camera(camera)["viewers"], "it is ended there")  # type: ignore[misc]
 

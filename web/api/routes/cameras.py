@@ -13,6 +13,7 @@ from web.api import models
 from web.api.answer import json_answer
 from web.api.describe import Parameter, describe
 from web.api.parameters import JSON, MERGE_PATCH, read_model, read_object
+from web.auth.authenticator import NODE_TOKEN
 from web.auth.counted_as import counted_as, is_limited
 from web.auth.requests import grant_of, may_view
 from web.gateway import GATEWAY
@@ -47,7 +48,9 @@ async def list_cameras(request: web.Request) -> web.Response:
         cameras = [camera for camera in cameras if camera.id in ids]
     if held == "true":
         for camera in cameras:
-            camera.awaited.ask()
+            # All workers are asked: the one that captures the camera keeps it.
+            if camera.is_own or NODE_TOKEN not in request.headers:
+                camera.awaited.ask()
     return json_answer(models.CameraList(cameras=[camera_answer(request.app, camera) for camera in cameras]))
 
 
