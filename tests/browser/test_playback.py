@@ -222,6 +222,33 @@ async def test_the_moment_of_two_cameras_is_exported_by_keyboard(
     assert start_s + 199 <= begin < end <= start_s + 320
 
 
+PRESENTED_BEFORE = """
+// Each frame of a video that stands is presented before its seek is over, as now and then in Chromium.
+const { prototype } = HTMLVideoElement;
+const { get } = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "seeking");
+const request = prototype.requestVideoFrameCallback;
+let isPresented = false;
+prototype.requestVideoFrameCallback = function (callback) {
+  return request.call(this, (...about) => {
+    isPresented = this.paused;
+    callback(...about);
+    isPresented = false;
+  });
+};
+Object.defineProperty(prototype, "seeking", { get() { return isPresented || get.call(this); } });
+"""
+
+
+async def test_a_frame_that_is_presented_before_its_seek_is_over_is_shown(
+    three_cameras: tuple[GatewayProcess, int], page: Page
+) -> None:
+    gateway, start_s = three_cameras
+    await page.add_init_script(PRESENTED_BEFORE)
+    await page.goto(f"{gateway.url}/#/playback?cameras=door,gate,yard&t={start_s + 40}")
+    await page.keyboard.press(" ")
+    await together(page, 3)
+
+
 async def test_a_page_that_is_older_than_the_gateway_begins_anew(
     three_cameras: tuple[GatewayProcess, int], page: Page
 ) -> None:

@@ -13,6 +13,8 @@ const BUFFER_S = 20;
 const BACK_BUFFER_S = 30;
 /** A position at the first frame of a file is just behind where it begins: times are rounded. */
 const ROUNDED_S = 0.001;
+/** A frame is presented within so long after its seek, if it was not before. */
+const PRESENTED_MS = 100;
 
 export interface WindowRequest extends Span {
   /** The stream to play where both were recorded. */
@@ -49,6 +51,9 @@ export class RecordingWindow {
       this.hasFrame = !this.surface.seeking;
       if (!this.surface.paused) this.sought = null;
     });
+    // Chromium may present the frame before the seek is over, and no other one for a second seek to the same place.
+    const seeked = () => setTimeout(() => this.acceptFrame(), PRESENTED_MS);
+    this.surface.addEventListener("seeked", seeked, { signal });
     const { start, end, rendition, keyframesEvery, rate } = request;
     const query = new URLSearchParams({ start: iso(start), end: iso(end), prefer: rendition });
     if (keyframesEvery !== null) query.set("interval", String(keyframesEvery));
@@ -92,6 +97,11 @@ export class RecordingWindow {
   get isReady(): boolean {
     const { seeking, ended, readyState } = this.surface;
     return this.hasFrame && !seeking && (ended || readyState >= HTMLMediaElement.HAVE_FUTURE_DATA);
+  }
+
+  private acceptFrame(): void {
+    const { seeking, readyState } = this.surface;
+    this.hasFrame ||= !seeking && readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
   }
 
   seek(time: number): void {
