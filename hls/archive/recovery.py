@@ -242,11 +242,7 @@ def _recover_growing(data_dir: Path, index: SegmentTable, segment: Segment, done
         done.removed_files += 1
         done.removed_rows += 1
         return
-    if found.init_id != segment.init_id:
-        # Its sound began after the row was written.
-        in_file = segment_from_file(path, segment.camera_id, found)
-        segment = replace(segment, audio_codec=in_file.audio_codec, audio_codec_string=in_file.audio_codec_string)
-    index.save(with_scan(segment, found), found.fragments)
+    index.save(recovered(segment, path, found), found.fragments)
     done.closed += found.is_closed
     done.truncated += not found.is_closed
 
@@ -278,6 +274,15 @@ def _reconcile(data_dir: Path, index: SegmentTable, camera_id: str, done: Recove
         done.removed_rows += 1
     for stream in added:
         index.renumber(stream)
+
+
+def recovered(segment: Segment, path: Path, found: Scan) -> Segment:
+    """What the row of a growing segment becomes whose process has ended. Raises ``StorageError``."""
+    if found.init_id != segment.init_id:
+        # Its sound began after the row was written.
+        in_file = segment_from_file(path, segment.camera_id, found)
+        segment = replace(segment, audio_codec=in_file.audio_codec, audio_codec_string=in_file.audio_codec_string)
+    return with_scan(segment, found)
 
 
 def with_scan(segment: Segment, found: Scan) -> Segment:

@@ -86,6 +86,8 @@ class SegmentFiles:
 
     def __init__(self, data_dir: Path, blocks: BlockCache | None = None, prefix: str = "") -> None:
         self.data_dir = data_dir
+        self.pictures = data_dir
+        """The folder for the pictures that are made of them."""
         self.blocks = blocks
         self._prefix = prefix
         self.executor: Executor | None = None

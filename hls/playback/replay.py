@@ -133,9 +133,10 @@ def read_packets(files: SegmentFiles, segment: Segment, fragments: Sequence[Frag
 
 def make_thumbnail(files: SegmentFiles, segment: Segment, fragments: Sequence[Fragment]) -> Path:
     """The JPEG of a segment's first frame, made once and stored beside the file. Raises as :func:`read_packets`."""
-    path = segment.path(files.data_dir).with_suffix(".jpg")
-    if path.exists():
-        return path
+    for folder in (files.data_dir, files.pictures):
+        path = segment.path(folder).with_suffix(".jpg")
+        if path.exists():
+            return path
     decoder = FrameDecoder(segment.camera_id)
     for packet in read_packets(files, segment, fragments[:1]):
         picture = decoder.decode(packet)
