@@ -1,5 +1,6 @@
 """Recordings: what this package needs of the archive. A port; :mod:`web.recordings` implements it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,10 +11,14 @@ from signaling.answers import SegmentModel
 
 @dataclass(frozen=True, slots=True)
 class SegmentsPage:
-    """Segments, oldest first. ``next_cursor`` requests those that follow; ``None``: there are no more."""
+    """Segments, oldest first. ``next_cursor`` requests those that follow; ``None``: there are no more.
+
+    ``away`` are the names of the nodes of a cluster that may have recorded more of them.
+    """
 
     segments: list[SegmentModel]
     next_cursor: str | None
+    away: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from gateway.cluster.model import KeyName
 from hls.archive.service import Archive
 from hls.events.service import EventService
 from hls.evidence.exports import Exports
+from hls.evidence.service import Evidence
 from hls.live.service import LiveService
 from hls.playback.activity import ActivityReader
 from hls.playback.reader import ArchiveReader
@@ -23,6 +24,7 @@ from web.cluster.export_parts import NodeExports
 from web.cluster.export_routing import ExportRouting
 from web.cluster.forwarding import Forwarding
 from web.cluster.joined_clips import JoinedClips
+from web.cluster.node_answers import NodeAnswers
 from web.cluster.node_events import NodeEvents
 from web.cluster.node_files import NodeFiles
 from web.cluster.nodes import ClusterNodes
@@ -38,6 +40,8 @@ from web.cluster.settings import ViewersAt
 from web.cluster.tokens import NodeTokens
 from web.recordings import ArchiveRecordings
 from web.settings import Settings
+from web.workers.folder_exports import FolderExports
+from web.workers.folder_recordings import FolderRecordings
 from web.workers.routing import WorkersRouting
 from web.workers.worker import Worker
 
@@ -45,10 +49,10 @@ from web.workers.worker import Worker
 class NodeLinks:
     """How this node and the others reach each other, and the cameras that it gets from them."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, clock: Clock, *, are_workers: bool) -> None:
         self.cluster = cluster
         self.tokens = NodeTokens(cluster.keys[KeyName.NODES], cluster.coordinator.node.name, clock)
-        self.peers = Peers(self.tokens, settings.node_tls_ca_file)
+        self.peers = Peers(self.tokens, settings.node_tls_ca_file, are_workers=are_workers)
         self.relays = Relays(cluster, self.peers)
         self.relays_sent = RelayCounters()
         cluster.on_view = self.peers.seen
@@ -59,6 +63,7 @@ class OwnParts:
     """What the gateway has recorded and keeps itself."""
 
     archive: Archive
+    evidence: Evidence
     live: LiveService
     events: EventService
     exports: Exports
@@ -86,15 +91,21 @@ class ClusterNode:
         forwarding = Forwarding(links.peers, cluster.coordinator.node.id, links.tokens.verify)
         self.links = links
         self.others = ClusterNodes(cluster, links.peers, forwarding)
-        self.archive = ClusterArchive(cluster, own.archive, settings, own.recordings.of_reader)
+        folders = None
+        if worker is not None:
+            service = own.archive.service
+            folders = FolderRecordings(cluster, worker, settings, service, own.recordings.of_reader, clock)
+        self.archive = ClusterArchive(cluster, own.archive, settings, own.recordings.of_reader, folders)
         index, stored = self.archive.index, self.archive.stored
-        self.activity = AllActivity(own.activity, self.others, forwarding, stored)
+        answers = NodeAnswers(self.others, forwarding, stored)
+        self.activity = AllActivity(own.activity, answers)
         self.events = AllEvents(own.events, cluster, self.others, NodeEvents(forwarding))
-        self.recordings = AllRecordings(own.recordings, cluster, forwarding, stored)
+        self.recordings = AllRecordings(own.recordings, answers, forwarding)
         self._files = NodeFiles(forwarding, clock)
         self.clips = JoinedClips(cluster, self.others, index, own.reader, self._files, stored)
         self.remote_live = RemoteLive(cluster, forwarding, own.live)
-        own.exports.parts = NodeExports(cluster, self.others, forwarding, index)
+        parts = NodeExports(cluster, self.others, forwarding, index)
+        own.exports.parts = parts if folders is None else FolderExports(parts, folders, settings, own.evidence, clock)
         exports = ExportRouting(self.others, forwarding, lambda export_id: export_id in own.exports.jobs_by_id)
         archive_routing = ArchiveRouting(cluster, forwarding, index, own.reader.segments, clock, stored)
         self.redirects = Redirects(cluster, forwarding, is_enabled=settings.cluster_viewers is ViewersAt.REDIRECT)

@@ -56,13 +56,13 @@ from web.camera_changes import CameraChanges, CameraParts
 from web.camera_store import CameraStore, read_tables, write_tables
 from web.cluster.all_activity import AllActivity
 from web.cluster.all_events import AllEvents
+from web.cluster.away_recordings import READING
 from web.cluster.documents import ClusterDocuments, DocumentKind
 from web.cluster.messaging import in_cluster, request_store
 from web.cluster.recording_lists import AllRecordings
 from web.cluster.relay_sender import HANDED_OVER_S
 from web.cluster.service import Cluster
 from web.cluster.storage import with_own_storage
-from web.cluster.stored_recordings import READING
 from web.cluster_cameras import ClusterCameras
 from web.cluster_node import ClusterNode, NodeLinks, OwnParts
 from web.descriptors import rtsp_connections_limit
@@ -93,7 +93,11 @@ class Gateway:
         self.cluster = _cluster(settings, worker)
         """``None`` where this gateway is alone."""
         self.camera_store = CameraStore(settings, self.cluster)
-        links = NodeLinks(self.cluster, settings, clock) if self.cluster is not None else None
+        links = (
+            NodeLinks(self.cluster, settings, clock, are_workers=worker is not None)
+            if self.cluster is not None
+            else None
+        )
         self.service = CaptureService(
             self.camera_store.cameras(),
             clock=clock,
@@ -133,6 +137,7 @@ class Gateway:
         if links is not None:
             own = OwnParts(
                 archive=self.archive,
+                evidence=self.evidence,
                 live=self.live,
                 events=self.events,
                 exports=self.exports,

@@ -31,7 +31,7 @@ from hls.evidence.clip_spans import clip_spans, file_time
 from hls.evidence.export_job import ExportJob
 from hls.evidence.export_parts import ExportParts, Holders, add_part
 from hls.evidence.export_zip import READ_BYTES, CancelledExportError, ExportZip, Written, pieces_of
-from hls.evidence.service import Evidence
+from hls.evidence.reader import EvidenceReader
 from hls.playback.clip import ClipSpan, make_clip_with_spans
 from hls.playback.segment_finder import SegmentFinder
 
@@ -69,7 +69,7 @@ class ExportBuild:
         job: ExportJob,
         segments: SegmentFinder,
         events: EventService,
-        evidence: Evidence,
+        evidence: EvidenceReader,
         executor: Executor,
         parts: ExportParts | None = None,
     ) -> None:

@@ -190,7 +190,13 @@ class Exports:
                 await self._wanted.wait()
 
     async def _load(self) -> None:
-        jobs = await self._archive.index.call(export_table.load)
+        jobs = []
+        for job in await self._archive.index.call(export_table.load):
+            if job.request.is_part:
+                # The node that asked for it has noticed that this one was lost, and waits for it no longer.
+                await self._archive.index.call(export_table.remove, job.id)
+            else:
+                jobs.append(job)
         await asyncio.to_thread(self._clean, {job.id for job in jobs if job.state is ExportState.DONE})
         for job in jobs:
             if job.state is ExportState.RUNNING:

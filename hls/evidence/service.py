@@ -17,14 +17,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.clock import SYSTEM_CLOCK, Clock
-from gateway.errors import LiveedgeError, NotFoundError
-from hls.archive.index import SegmentIndex
-from hls.archive.segment import RecordedStream, Segment
+from gateway.errors import LiveedgeError
+from hls.archive.segment import Segment
 from hls.archive.service import Archive
 from hls.evidence import chain_table
-from hls.evidence.chain import Finding, Kind, verify_chain
-from hls.evidence.signing import PublicKey, SigningKey, load_key
-from hls.evidence.statement import ReadRecord, Record
+from hls.evidence.reader import EvidenceReader
+from hls.evidence.signing import load_key
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +32,15 @@ RETRY_S = 5.0
 UNEXPECTED_S = 60.0
 """After an error that nobody expected, which is logged each time."""
 
-SPAN_MAX = 5000
-"""Records in one answer: a month of files of ten minutes."""
 
-
-class Evidence:
+class Evidence(EvidenceReader):
     """See the module. Lives on the event loop. ``write`` replaces a file by bytes, with mode 0600."""
 
     def __init__(self, archive: Archive, write: Callable[[Path, bytes], None], clock: Clock = SYSTEM_CLOCK) -> None:
-        self._index: SegmentIndex = archive.index
+        super().__init__(archive.index)
         self._data_dir = archive.data_dir
         self._write = write
         self._clock = clock
-        self._key: SigningKey | None = None
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.signed = 0
@@ -58,12 +52,6 @@ class Evidence:
         archive.post_processor.on_hashed.append(self.wake)
         archive.retention_job.on_deleting.append(self._sign_deletions)
         archive.index_sync.on_repaired.append(self._index_repaired)
-
-    @property
-    def key(self) -> SigningKey:
-        """The key that signs at present; after :meth:`start`."""
-        assert self._key is not None, "evidence was not started"
-        return self._key
 
     async def start(self) -> None:
         """Load or make the key, and begin to sign. Raises :class:`~gateway.errors.LiveedgeError`."""
@@ -82,37 +70,6 @@ class Evidence:
     def wake(self) -> None:
         """A hash is in the index."""
         self._wanted.set()
-
-    async def keys(self) -> dict[str, PublicKey]:
-        """All public keys that signed records here, by their id, the present one included."""
-        found = await self._index.call(chain_table.keys)
-        return found | {self.key.key_id: self.key.public}
-
-    async def record(self, camera_id: str, name: str) -> Record:
-        """The record of a segment. Raises :class:`~gateway.errors.NotFoundError`."""
-        found = await self._index.call(chain_table.of_segment, camera_id, name)
-        if found is None:
-            raise NotFoundError(f"camera {camera_id} has no signature of {name}: a segment is signed when it has ended")
-        return found
-
-    async def of_sha256(self, sha256: str) -> list[Record]:
-        """The records of files with this hash."""
-        return await self._index.call(chain_table.of_sha256, sha256)
-
-    async def records(self, stream: RecordedStream, start_90k: int | None, end_90k: int | None) -> list[Record]:
-        """The records of a stream that overlap [start, end), and those between them; :data:`SPAN_MAX` at most."""
-        return await self._index.call(chain_table.span, stream, start_90k, end_90k, SPAN_MAX)
-
-    async def findings(self, records: Sequence[Record]) -> list[Finding]:
-        """What is wrong with the records of a stream, and with what the index has of them. No file is read."""
-        keys = await self.keys()
-        there = await self._index.call(chain_table.present, records)
-
-        def check(record: ReadRecord) -> Kind | None:
-            return None if (record.values["camera"], record.values["segment"]) in there else Kind.MISSING
-
-        read = [ReadRecord.of(record.as_json()) for record in records]
-        return await asyncio.to_thread(lambda: list(verify_chain(read, keys, check)))
 
     async def _run(self) -> None:
         is_key_kept = False

@@ -48,21 +48,23 @@ PERIOD_MAX_S = 3600
 @dataclass(frozen=True, slots=True)
 class ActivitySteps:
     """The activity from ``start_90k`` on, a value for each ``step_s`` seconds: bytes as of
-    :class:`~hls.archive.activity.Activity`."""
+    :class:`~hls.archive.activity.Activity`. ``away`` are the names of the nodes of a cluster that may have more."""
 
     start_90k: int
     step_s: int
     levels: bytes
     sound: bytes
+    away: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ActivityPeriod:
-    """Rule 3. ``score`` is the highest of its seconds, from 0 to 1."""
+    """Rule 3. ``score`` is the highest of its seconds, from 0 to 1. ``away`` as of :class:`ActivitySteps`."""
 
     start_90k: int
     end_90k: int
     score: float
+    away: Sequence[str] = ()
 
 
 class ActivityReader:

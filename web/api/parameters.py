@@ -21,8 +21,8 @@ from web.api.describe import Parameter
 from web.auth.authenticator import NODE_TOKEN
 from web.auth.requests import token_query
 from web.cluster.all_activity import AllActivity
+from web.cluster.away_recordings import READING
 from web.cluster.nodes import away_header
-from web.cluster.stored_recordings import READING
 from web.gateway import GATEWAY
 
 M = TypeVar("M", bound=BaseModel)
@@ -51,12 +51,6 @@ def activity_of(request: web.Request) -> ActivityReader | AllActivity:
     """The activity of what all nodes of a cluster recorded; for another node, of what this one did."""
     gateway = request.app[GATEWAY]
     return gateway.own_activity if NODE_TOKEN in request.headers else gateway.activity
-
-
-def away_fields(request: web.Request) -> dict[str, str]:
-    """The field that names the nodes of a cluster that are away: they may have recorded more than is answered."""
-    node = request.app[GATEWAY].node
-    return away_header(node.others.absent()) if node is not None and NODE_TOKEN not in request.headers else {}
 
 
 @contextlib.asynccontextmanager

@@ -5,19 +5,20 @@ Rules:
 1. The value of a step is the largest that any node has. Every node makes its steps at the same times.
 2. A period begins where it does for the recordings of all nodes together: not where a camera that is active was handed
    over.
-3. A node that does not answer is left out. Of one that is away, what it has uploaded counts for spans of
-   :data:`STORED_MAX_S` at most: each of its files is read from the object storage.
+3. A node that does not answer is left out, and named. Of one that is away, what can be read of its recordings counts
+   (:mod:`~.node_answers`). Where that is read from the object storage, file by file, it does for spans of
+   :data:`STORED_MAX_S` at most, and no period is looked for.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE, seconds_90k, to_rfc3339
-from gateway.cluster.model import Node
 from gateway.codec.loudness import LEVEL_FULL
 from gateway.errors import LiveedgeError
 from gateway.times import parse_time
@@ -31,11 +32,8 @@ from hls.playback.activity import (
     least_level,
     period_from,
 )
-from web.cluster.forwarding import Forwarding
-from web.cluster.nodes import ClusterNodes
-from web.cluster.stored_recordings import StoredRecordings
-
-ANSWER_S = 3.0
+from web.cluster.away_recordings import AwayNode
+from web.cluster.node_answers import NodeAnswers, Span
 
 STORED_MAX_S = 86_400
 
@@ -46,13 +44,9 @@ TRIES_MAX = 8
 class AllActivity:
     """See the module. Lives on the event loop. ``own`` is that of this node."""
 
-    def __init__(
-        self, own: ActivityReader, nodes: ClusterNodes, forwarding: Forwarding, stored: StoredRecordings | None
-    ) -> None:
+    def __init__(self, own: ActivityReader, answers: NodeAnswers) -> None:
         self.own = own
-        self._nodes = nodes
-        self._forwarding = forwarding
-        self._stored = stored
+        self._answers = answers
 
     async def steps(
         self, camera_id: str, start_90k: int, end_90k: int, step_s: int | None, rendition: RenditionName | None
@@ -61,10 +55,16 @@ class AllActivity:
         own = await self.own.steps(camera_id, start_90k, end_90k, step_s, rendition)
         end_90k = own.start_90k + len(own.levels) * own.step_s * CLOCK_RATE
         query = {"start": to_rfc3339(own.start_90k), "end": to_rfc3339(end_90k), "step": str(own.step_s)}
-        answers = await self._ask(f"/api/cameras/{quote(camera_id)}/activity", query, rendition)
-        found = [own, *filter(None, (read_steps(answer, own) for answer in answers))]
-        found += await self._stored_steps(camera_id, own, end_90k, rendition)
-        return merge_steps(found)
+
+        async def read(node: AwayNode) -> ActivitySteps:
+            return await ActivityReader(node.archive).steps(camera_id, own.start_90k, end_90k, own.step_s, rendition)
+
+        target = _target(f"/api/cameras/{quote(camera_id)}/activity", query, rendition)
+        is_read = self._answers.is_complete or end_90k - own.start_90k <= seconds_90k(STORED_MAX_S)
+        span = Span(camera_id, own.start_90k, end_90k)
+        answers = await self._answers.of_all(target, span, read if is_read else None)
+        told = filter(None, (read_steps(answer, own) for answer in answers.told))
+        return replace(merge_steps([own, *told, *answers.read]), away=answers.missing)
 
     async def period(
         self, camera_id: str, time_90k: int, threshold: float, rendition: RenditionName | None, *, forward: bool
@@ -80,7 +80,7 @@ class AllActivity:
             steps = await self.steps(camera_id, before_90k, end_90k, 1, rendition)
             pause = (begin_90k - before_90k) // CLOCK_RATE
             if not any(level >= least for level in steps.levels[:pause]):
-                return period_from(begin_90k // CLOCK_RATE, steps.levels[pause:], least)
+                return replace(period_from(begin_90k // CLOCK_RATE, steps.levels[pause:], least), away=steps.away)
             time_90k = begin_90k
         return None
 
@@ -90,39 +90,24 @@ class AllActivity:
         """Where a period begins at any node."""
         query = {"time": to_rfc3339(time_90k), "threshold": f"{threshold:g}"}
         query["direction"] = "next" if forward else "previous"
-        asked = self._ask(f"/api/cameras/{quote(camera_id)}/activity/next", query, rendition)
+
+        async def read(node: AwayNode) -> ActivityPeriod | None:
+            return await ActivityReader(node.archive).period(camera_id, time_90k, threshold, rendition, forward=forward)
+
+        target = _target(f"/api/cameras/{quote(camera_id)}/activity/next", query, rendition)
         own, answers = await asyncio.gather(
-            self.own.period(camera_id, time_90k, threshold, rendition, forward=forward), asked
+            self.own.period(camera_id, time_90k, threshold, rendition, forward=forward),
+            self._answers.of_all(target, Span(camera_id), read if self._answers.is_complete else None),
         )
-        begins = [own.start_90k] if own is not None else []
-        for answer in answers:
+        begins = [period.start_90k for period in (own, *answers.read) if period is not None]
+        for answer in answers.told:
             with contextlib.suppress(LiveedgeError, KeyError, TypeError):
                 begins.append(parse_time(answer["start"], "start"))
         return (min if forward else max)(begins, default=None)
 
-    async def _stored_steps(
-        self, camera_id: str, own: ActivitySteps, end_90k: int, rendition: RenditionName | None
-    ) -> list[ActivitySteps]:
-        if self._stored is None or end_90k - own.start_90k > seconds_90k(STORED_MAX_S):
-            return []
-        found = []
-        for node in await self._stored.nodes_of_span(camera_id, own.start_90k, end_90k):
-            with contextlib.suppress(LiveedgeError):
-                reader = ActivityReader(node.archive)
-                found.append(await reader.steps(camera_id, own.start_90k, end_90k, own.step_s, rendition))
-        return found
 
-    async def _ask(self, path: str, query: dict[str, str], rendition: RenditionName | None) -> list[Any]:
-        target = f"{path}?{urlencode(query | ({'rendition': rendition.value} if rendition is not None else {}))}"
-
-        async def answer(node: Node) -> Any:
-            try:
-                async with asyncio.timeout(ANSWER_S):
-                    return await self._forwarding.json(node, target)
-            except (LiveedgeError, TimeoutError):
-                return None
-
-        return await asyncio.gather(*(answer(node) for node in self._nodes.others()))
+def _target(path: str, query: dict[str, str], rendition: RenditionName | None) -> str:
+    return f"{path}?{urlencode(query | ({'rendition': rendition.value} if rendition is not None else {}))}"
 
 
 def merge_steps(found: Sequence[ActivitySteps]) -> ActivitySteps:

@@ -7,6 +7,7 @@ from hls.playback.reader import ArchiveReader
 from hls.settings import ArchiveSettings
 from signaling.recordings import Recordings
 from web.cluster.absent_nodes import AbsentNodes, Storage
+from web.cluster.away_recordings import AwayRecordings
 from web.cluster.recordings import SharedIndex
 from web.cluster.service import Cluster
 from web.cluster.stored_recordings import StoredRecordings
@@ -14,7 +15,8 @@ from web.cluster.uploads import SharedUploads
 
 
 class ClusterArchive:
-    """See the module. Lives on the event loop."""
+    """See the module. Lives on the event loop. ``stored``: the recordings of nodes that are away, where they can be
+    read otherwise than in the object storage."""
 
     def __init__(
         self,
@@ -22,15 +24,18 @@ class ClusterArchive:
         archive: Archive,
         settings: ArchiveSettings,
         make_recordings: Callable[[ArchiveReader, str], Recordings],
+        stored: AwayRecordings | None = None,
     ) -> None:
         self.index = SharedIndex(cluster, archive.index)
         self.uploads: SharedUploads | None = None
-        self.stored: StoredRecordings | None = None
-        """Both are ``None`` without ``ARCHIVE_URL``."""
+        """``None`` without ``ARCHIVE_URL``."""
+        self.stored = stored
+        """``None`` where nothing can be read of nodes that are away."""
         storage = None
         if archive.storage is not None:
             self.uploads = SharedUploads(cluster, archive.index, archive.storage)
-            self.stored = StoredRecordings(cluster, self.index, archive, archive.storage, settings, make_recordings)
+            if stored is None:
+                self.stored = StoredRecordings(cluster, self.index, archive, archive.storage, settings, make_recordings)
             storage = Storage(archive.data_dir, archive.storage, self.uploads)
         self.absent = AbsentNodes(cluster, archive.index, storage)
 

@@ -11,14 +11,15 @@ Rules:
    stream, the one that is asked for, or else the main stream. A multivariant one refers to merged ones. A playlist
    without a start is that of the owner.
 4. While the database is away, this node answers from what it has.
-5. For a node that is away, this one answers with what is in the object storage (:mod:`web.cluster.stored_recordings`).
-   A playlist that was listed before it went away stays as it was.
+5. For a node that is away, this one answers with what can be read of its recordings
+   (:mod:`web.cluster.away_recordings`). Where that is what it had uploaded, a playlist that was listed before stays as
+   it was. Where it is all, that node has what is read there, whatever the index of all recordings knows of it yet.
 """
 
 import asyncio
-from bisect import bisect_right
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
@@ -29,14 +30,15 @@ from gateway.clock import CLOCK_RATE, Clock
 from gateway.cluster.model import Node
 from gateway.errors import LiveedgeError, NodeAwayError, NotFoundError, UnavailableError
 from gateway.times import NOW, parse_span, parse_time
-from hls.archive.segment import parse_name, rendition_of
+from hls.archive.segment import Segment, parse_name
 from hls.live.playlist import CONTENT_TYPE
 from hls.playback.segment_finder import SegmentFinder
+from web.cluster.away_recordings import ROWS_MAX, AwayNode, AwayRecordings, reading
+from web.cluster.counting import counting, most
 from web.cluster.forwarding import Forwarding
 from web.cluster.playlist_merge import merge_playlists, merge_variants, without_end
 from web.cluster.recordings import SharedIndex
 from web.cluster.service import Cluster
-from web.cluster.stored_recordings import StoredNode, StoredRecordings, reading
 
 if TYPE_CHECKING:
     from hls.cluster.recordings import FoundFile
@@ -63,7 +65,7 @@ PLAYLISTS = frozenset({"/hls/{camera}/dvr.m3u8", "/hls/{camera}/iframes.m3u8"})
 NAMED_ONLY = frozenset({"/archive/{camera}/init-{init}.mp4", "/api/cameras/{camera}/evidence"})
 """They go to another node by rule 1 alone."""
 
-FROM_STORAGE = (
+WHILE_AWAY = (
     {"/archive/{camera}/{segment}.mp4", "/archive/{camera}/{segment}.jpg", "/archive/{camera}/init-{init}.mp4"}
     | OF_SPAN
     | OF_MOMENT
@@ -72,9 +74,6 @@ FROM_STORAGE = (
 """What is answered for a node that is away; the rest changes what it has, or needs its key."""
 
 ROUTES = OF_FILE | OF_SPAN | OF_MOMENT | PLAYLISTS | NAMED_ONLY
-
-ROWS_MAX = 2000
-"""Files of one span: a day of ten nodes with two streams in files of ten minutes is a tenth of it."""
 
 KEPT_MAX = 64
 """Playlists of nodes that are kept, in case they go away; the one that was used longest ago is dropped."""
@@ -90,7 +89,7 @@ class ArchiveRouting:
         index: SharedIndex,
         own: SegmentFinder,
         clock: Clock,
-        stored: StoredRecordings | None = None,
+        stored: AwayRecordings | None = None,
     ) -> None:
         self._stored = stored
         self._cluster = cluster
@@ -135,16 +134,22 @@ class ArchiveRouting:
         return await self._at(request, route, names[0], handler)
 
     async def _at(self, request: web.Request, route: str, name: str, handler: Handler) -> web.StreamResponse:
-        """The answer of another node, or from what it has uploaded."""
+        """The answer of another node, or from what can be read of its recordings."""
         node = await self._stored_node(request, route, name)
         if node is None:
-            return await self._forwarding.forward(request, self._named(name))
+            try:
+                return await self._forwarding.forward(request, self._named(name))
+            except NodeAwayError:
+                # It was lost a moment ago.
+                node = await self._stored_node(request, route, name)
+                if node is None:
+                    raise
         with reading(node):
             return await handler(request)
 
-    async def _stored_node(self, request: web.Request, route: str, name: str) -> StoredNode | None:
-        """Rule 5; ``None``: the node is alive, or has uploaded nothing of it."""
-        if self._stored is None or route not in FROM_STORAGE or not self._stored.is_away(name):
+    async def _stored_node(self, request: web.Request, route: str, name: str) -> AwayNode | None:
+        """Rule 5; ``None``: the node is alive, or nothing of it can be read."""
+        if self._stored is None or route not in WHILE_AWAY or not self._stored.is_away(name):
             return None
         camera_id = request.match_info["camera"]
         if route in OF_FILE:
@@ -157,9 +162,9 @@ class ArchiveRouting:
         else:
             start_90k, end_90k = parse_span(request.query, self._clock.wall_90k())
         node = await self._stored.of_span(name, camera_id, start_90k, end_90k)
-        if node is None or not await node.archive.index.page(camera_id, start_90k, end_90k, 1):
-            return None
-        return node
+        if node is None or self._stored.is_complete:
+            return node
+        return node if await node.archive.index.page(camera_id, start_90k, end_90k, 1) else None
 
     # --- who has it
 
@@ -173,17 +178,19 @@ class ArchiveRouting:
         stream = RenditionName(rendition) if rendition in ("main", "sub") else None
         if route in OF_MOMENT:
             at_90k = parse_time(query["at"], "at")
-            return self._most(await self._rows(camera_id, at_90k, at_90k + CLOCK_RATE, stream), at_90k, at_90k + 1)
+            rows = await self._rows(camera_id, at_90k, at_90k + CLOCK_RATE, stream)
+            read = await self._read(camera_id, at_90k, at_90k + CLOCK_RATE, stream)
+            name = most(rows, read, self._own_name, at_90k, at_90k + 1)
+            return [] if name == self._own_name else [name]
         start_90k, end_90k = parse_span(query, now_90k)
         if start_90k is None:
             owner = self._owner_name(camera_id)
             return [owner] if owner is not None else []
         until_90k = end_90k if end_90k is not None else now_90k
         rows = await self._rows(camera_id, start_90k, until_90k, stream)
+        names = {row.file.node_name for row in rows} | {*await self._read(camera_id, start_90k, until_90k, stream)}
         if route in OF_SPAN:
-            names = {row.file.node_name for row in rows}
             return sorted(names | ({owner} if (owner := self._owner_name(camera_id)) is not None else set()))
-        names = {row.file.node_name for row in rows}
         if end_90k is None or end_90k > now_90k:
             names |= {owner} if (owner := self._owner_name(camera_id)) is not None else set()
         return sorted(names)
@@ -196,30 +203,30 @@ class ArchiveRouting:
             if start_90k is None:
                 return []
             rows = await self._rows(camera_id, start_90k, start_90k + CLOCK_RATE, None)
-            return [row.file.node_name for row in rows if row.file.name == name][:1]
+            names = [row.file.node_name for row in rows if row.file.name == name]
+            return (names or [*await self._read(camera_id, start_90k, start_90k + CLOCK_RATE, None, name)])[:1]
         return []
+
+    async def _read(
+        self, camera_id: str, start_90k: int, end_90k: int, stream: RenditionName | None, name: str | None = None
+    ) -> Mapping[str, Sequence[Segment]]:
+        """Rule 5: what each node has recorded that is away and of which all is read. ``name``: that segment alone."""
+        found: dict[str, Sequence[Segment]] = {}
+        if self._stored is None or not self._stored.is_complete:
+            return found
+        for node_name in self._stored.away():
+            with contextlib.suppress(LiveedgeError):
+                node = await self._stored.of_span(node_name, camera_id, start_90k, end_90k)
+                if node is not None:
+                    page = await node.reader.segments.page(camera_id, start_90k, end_90k, ROWS_MAX, None, stream)
+                    if kept := [each for each in page if name in (None, each.name)]:
+                        found[node_name] = kept
+        return found
 
     async def _rows(
         self, camera_id: str, start_90k: int, end_90k: int, stream: RenditionName | None
     ) -> "list[FoundFile]":
         return list(await self._index.find(camera_id, start_90k, end_90k, ROWS_MAX, stream))
-
-    def _most(self, rows: "list[FoundFile]", start_90k: int, end_90k: int) -> list[str]:
-        """The node whose files count for most of a span. This one, unless another one has a second more.
-
-        What a node recorded just before it was lost may count for nobody: then the files themselves decide.
-        """
-        counted: Counter[str] = Counter()
-        listed: Counter[str] = Counter()
-        for row in rows:
-            file = row.file
-            listed[file.node_name] += max(0, min(file.end_90k, end_90k) - max(file.start_90k, start_90k))
-            if row.from_90k is not None and row.to_90k is not None:
-                counted[file.node_name] += max(0, min(row.to_90k, end_90k) - max(row.from_90k, start_90k))
-        best = max(listed, key=lambda name: (counted[name], listed[name]), default=self._own_name)
-        enough_90k = min(CLOCK_RATE, end_90k - start_90k)
-        is_better = counted[best] - counted[self._own_name] >= enough_90k or not listed[self._own_name]
-        return [best] if is_better else []
 
     def _owner_name(self, camera_id: str) -> str | None:
         if self._cluster.captures(camera_id):
@@ -275,9 +282,11 @@ class ArchiveRouting:
         key = name, request.path_qs
         try:
             if (stored := await self._stored_text(request, name, handler)) is not None:
-                return self._kept.get(key) or stored
+                return stored if self._is_read_whole else self._kept.get(key) or stored
             text = await self._forwarding.text(request, self._named(name))
         except NodeAwayError:
+            if self._is_read_whole and (stored := await self._stored_text(request, name, handler)) is not None:
+                return stored
             return self._kept.get(key, "")
         if text:
             self._kept.pop(key, None)
@@ -285,6 +294,10 @@ class ArchiveRouting:
             if len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)
         return text
+
+    @property
+    def _is_read_whole(self) -> bool:
+        return self._stored is not None and self._stored.is_complete
 
     async def _stored_text(self, request: web.Request, name: str, handler: Handler) -> str | None:
         """Rule 5."""
@@ -306,30 +319,6 @@ class ArchiveRouting:
         except LiveedgeError:
             rows = ()
         return counting(rows)
-
-
-def counting(rows: "Sequence[FoundFile]") -> Callable[[str, str, int], bool]:
-    """Whether what a node has of a segment counts at a moment: it does unless another file of the stream does.
-
-    The newest files are not in the index yet, and of those that grow, and of a node that was lost, more is there than
-    the index says.
-    """
-    spans: dict[str, list[tuple[int, int, str, str]]] = {name.value: [] for name in RenditionName}
-    for row in rows:
-        if row.from_90k is not None and row.to_90k is not None:
-            spans[row.file.rendition].append((row.from_90k, row.to_90k, row.file.node_name, row.file.name))
-    for each in spans.values():
-        each.sort()
-
-    def counts(node: str, segment: str, at_90k: int) -> bool:
-        of_stream = spans[rendition_of(segment).value]
-        middle_90k = at_90k + CLOCK_RATE // 2
-        at = bisect_right(of_stream, middle_90k, key=lambda span: span[0]) - 1
-        if at < 0 or of_stream[at][1] <= middle_90k:
-            return True
-        return of_stream[at][2:] == (node, segment)
-
-    return counts
 
 
 def _playlist(text: str) -> web.Response:

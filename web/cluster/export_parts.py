@@ -96,6 +96,8 @@ class NodeExports:
             if is_cancelled():
                 raise CancelledExportError
             async with self._forwarding.ask(node, "GET", f"/api/exports/{export_id}") as answer:
+                if answer.status == 404:
+                    raise NodeAwayError(node.name, f"the node {node.name} was started again while it made its part")
                 job = await _json(node, answer)
             if job.get("state") == ExportState.DONE:
                 return

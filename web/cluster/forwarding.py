@@ -171,12 +171,14 @@ class Forwarding:
 
         Raises :class:`~gateway.errors.NodeAwayError`.
         """
+        if node.id != self._own_id and self._peers.is_down(node):
+            raise NodeAwayError(node.name, f"the node {node.name} of the cluster is down: ask again when it runs")
         path, _, query = request.raw_path.partition("?")
         fields = {name: value for name, value in fields_of(request).items() if not name.lower().startswith("sec-")}
         async with AsyncExitStack() as stack:
             try:
                 connecting = self._peers.web_socket(node, path, query, fields, MESSAGE_MAX_BYTES)
-                async with asyncio.timeout(HEAD_S):
+                async with self._peers.waiting(node, HEAD_S):
                     there = await stack.enter_async_context(connecting)
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 self.failed += 1
@@ -213,11 +215,14 @@ class Forwarding:
                 node.name,
                 f"the node {node.name} of the cluster has it, and does not tell where it is: set NODE_URL there",
             )
+        if node.id != self._own_id and self._peers.is_down(node):
+            self.failed += 1
+            raise NodeAwayError(node.name, f"the node {node.name} of the cluster is down: ask again when it runs")
         path, _, query = target.partition("?")
         asked = self._peers.request(node, method, path, query, headers, body, silence_s=SILENCE_S)
         async with AsyncExitStack() as stack:
             try:
-                async with asyncio.timeout(HEAD_S):
+                async with self._peers.waiting(node, HEAD_S):
                     answer = await stack.enter_async_context(asked)
             except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
                 self.failed += 1

@@ -3,8 +3,8 @@
 Rules:
 
 1. A node is asked for its files if the index of all recordings has any of them in the span, or if it owns the camera:
-   its newest file may not be in the index yet. Of one that is away, there is what it has uploaded
-   (:mod:`~.stored_recordings`). A node that has not answered is named, and the clip has what the others recorded.
+   its newest file may not be in the index yet. Of one that is away, there is what can be read of its recordings
+   (:mod:`~.away_recordings`). A node that has not answered is named, and the clip has what the others recorded.
 2. Without a rendition, the clip is of the main stream, unless more of it was recorded of the sub stream, by all nodes
    together.
 3. While the database is away, a clip has what this node recorded.
@@ -27,12 +27,13 @@ from hls.playback.clip import CLIP_MAX_S, ClipPiece, join_clip
 from hls.playback.composite_file import CompositeFile
 from hls.playback.reader import ArchiveReader
 from hls.playback.segment_finder import COVERED_90K
+from web.cluster.away_recordings import AwayNode, AwayRecordings, reading
 from web.cluster.clip_pieces import NodePiece, Span, cut_pieces
+from web.cluster.node_answers import TRIES
 from web.cluster.node_files import NodeFiles
 from web.cluster.nodes import ClusterNodes
 from web.cluster.recordings import SharedIndex
 from web.cluster.service import Cluster
-from web.cluster.stored_recordings import StoredNode, StoredRecordings, reading
 
 if TYPE_CHECKING:
     from hls.cluster.recordings import FoundFile
@@ -56,12 +57,10 @@ class _Files:
         return self.there.executor
 
     def open(self, path: Path) -> OpenFile:
-        if path.is_relative_to(self.own.data_dir):
-            return self.own.open(path)
-        for folder, files in self.stored.items():
-            if path.is_relative_to(folder):
-                return files.open(path)
-        return self.there.open(path)
+        folders = {**self.stored, self.own.data_dir: self.own}
+        # The folder of a worker may be in that of another one.
+        above = [folder for folder in folders if path.is_relative_to(folder)]
+        return folders[max(above, key=lambda folder: len(folder.parts))].open(path) if above else self.there.open(path)
 
 
 class JoinedClips:
@@ -74,7 +73,7 @@ class JoinedClips:
         index: SharedIndex,
         own: ArchiveReader,
         files: NodeFiles,
-        stored: StoredRecordings | None,
+        stored: AwayRecordings | None,
     ) -> None:
         self._own_name = cluster.coordinator.node.name
         self._nodes = nodes
@@ -98,8 +97,10 @@ class JoinedClips:
             rows = ()
         owner = self._nodes.owner(camera_id)
         names = {row.file.node_name for row in rows} | ({owner.name} if owner is not None else set())
+        if self._stored is not None and self._stored.is_complete:
+            names |= {*self._stored.away()}
         found: Found = {}
-        stored: dict[str, StoredNode] = {}
+        stored: dict[str, AwayNode] = {}
         away = []
         asked = sorted(names - {self._own_name})
         answers = await asyncio.gather(
@@ -139,23 +140,25 @@ class JoinedClips:
         start_90k: int,
         end_90k: int,
         rendition: RenditionName | None,
-        stored: dict[str, StoredNode],
+        stored: dict[str, AwayNode],
     ) -> list[SegmentWithFragments] | None:
         """``None``: the node does not answer."""
-        node = self._nodes.named(name)
-        try:
+        for _ in range(TRIES):
+            node = self._nodes.named(name)
+            with contextlib.suppress(LiveedgeError):
+                if node is not None:
+                    return await self._files.recorded(node, camera_id, start_90k, end_90k, rendition)
+            with contextlib.suppress(LiveedgeError):
+                there = await self._stored.of_span(name, camera_id, start_90k, end_90k) if self._stored else None
+                if there is not None:
+                    stored[name] = there
+                    with reading(there):
+                        return await there.reader.segments.spans(camera_id, start_90k, end_90k, rendition)
             if node is not None:
-                return await self._files.recorded(node, camera_id, start_90k, end_90k, rendition)
-            there = await self._stored.of_span(name, camera_id, start_90k, end_90k) if self._stored else None
-            if there is None:
-                return None
-            stored[name] = there
-            with reading(there):
-                return await there.reader.segments.spans(camera_id, start_90k, end_90k, rendition)
-        except LiveedgeError:
-            return None
+                break
+        return None
 
-    def _part(self, piece: NodePiece, stored: Mapping[str, StoredNode]) -> ClipPiece:
+    def _part(self, piece: NodePiece, stored: Mapping[str, AwayNode]) -> ClipPiece:
         segment, fragments = piece.whole
         if piece.node == self._own_name:
             path = self._own.path(segment)

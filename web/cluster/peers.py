@@ -6,11 +6,15 @@ Rules:
    comes from a node. TLS is verified by the system's certificates, or those of ``NODE_TLS_CA_FILE``.
 2. A node whose lease has expired is still asked for the cameras that nobody has taken from it: it may have lost the
    database alone.
+3. Workers of one machine have no such database: a worker whose lease has ended is down. Connections to it wait in a
+   socket that its parent keeps open, and its next process would do what nobody waits for any more. So it is not asked
+   (:attr:`Peers.are_workers`).
 """
 
+import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +36,11 @@ REMEMBERED_MAX = 1024
 class Peers:
     """See the module. Lives on the event loop."""
 
-    def __init__(self, tokens: NodeTokens, ca_file: Path | None = None) -> None:
+    def __init__(self, tokens: NodeTokens, ca_file: Path | None = None, *, are_workers: bool = False) -> None:
+        self.are_workers = are_workers
+        self._waits: dict[asyncio.Timeout, str] = {}
+        """Limits of waits for a node, with its id (rule 3)."""
+        self._view: Collection[str] = ()
         self._tokens = tokens
         self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
@@ -48,12 +56,31 @@ class Peers:
 
     def seen(self, view: View) -> None:
         """Remember the nodes of a view (rule 2)."""
+        self._view = view.nodes.keys()
         for node_id, node in view.nodes.items():
             self._known.pop(node_id, None)
             self._known[node_id] = node
             self._alive_s[node.name] = time.monotonic()
         while len(self._known) > REMEMBERED_MAX:
             del self._known[next(iter(self._known))]
+        for limit, node_id in list(self._waits.items()) if self.are_workers else ():
+            if node_id not in view.nodes:
+                del self._waits[limit]
+                limit.reschedule(asyncio.get_running_loop().time())
+
+    def is_down(self, node: Node) -> bool:
+        """Whether a node is a worker that is not alive (rule 3)."""
+        return self.are_workers and bool(self._view) and node.id not in self._view
+
+    @asynccontextmanager
+    async def waiting(self, node: Node, most_s: float) -> AsyncIterator[None]:
+        """Wait for a node, for so many seconds at most, and by rule 3. Raises ``TimeoutError``."""
+        async with asyncio.timeout(most_s) as limit:
+            self._waits[limit] = node.id
+            try:
+                yield
+            finally:
+                self._waits.pop(limit, None)
 
     def node(self, node_id: str | None) -> Node | None:
         """A node that is alive or was."""

@@ -2,10 +2,12 @@
 
 Rules:
 
-1. Each living node is asked for its own, all at once, and a list has those of every node in the order of time. Each
-   segment's addresses name its node.
-2. A node that does not answer within :data:`ANSWER_S` is left out: the index of all recordings names what it has. Of
-   one that is away, what it has uploaded is listed (:mod:`web.cluster.stored_recordings`).
+1. Each living node is asked for its own, all at once, and a list has those of every node in the order of time. Of a
+   node that is away, what can be read of its recordings is listed (:mod:`web.cluster.node_answers`). Each segment's
+   addresses name its node.
+2. Segments have the same order, names and cursors whether their node is alive or is read: a client that lists them page
+   by page gets each once, also where a node goes away or comes back meanwhile. Nodes of which some may be missing are
+   named with the page.
 3. What another node asks is answered from this node's own recordings (:attr:`AllRecordings.own`).
 """
 
@@ -28,11 +30,9 @@ from gateway.jpeg.reader import JpegFrame
 from gateway.times import parse_time
 from signaling.answers import SegmentModel
 from signaling.recordings import Position, Recordings, SegmentsPage
+from web.cluster.away_recordings import AwayNode
 from web.cluster.forwarding import Forwarding
-from web.cluster.service import Cluster
-from web.cluster.stored_recordings import ROWS_MAX, StoredRecordings
-
-ANSWER_S = 3.0
+from web.cluster.node_answers import ANSWER_S, Answers, NodeAnswers, Span
 
 
 class OwnRecordings(Recordings, Protocol):
@@ -53,17 +53,11 @@ class OwnRecordings(Recordings, Protocol):
 
 
 class AllRecordings:
-    """See the module. Implements :class:`signaling.recordings.Recordings`. ``own`` are those of this node.
+    """See the module. Implements :class:`signaling.recordings.Recordings`. ``own`` are those of this node."""
 
-    ``stored`` are those of nodes that are away; ``None`` without an object storage.
-    """
-
-    def __init__(
-        self, own: OwnRecordings, cluster: Cluster, forwarding: Forwarding, stored: StoredRecordings | None = None
-    ) -> None:
-        self._stored = stored
+    def __init__(self, own: OwnRecordings, answers: NodeAnswers, forwarding: Forwarding) -> None:
         self.own = own
-        self._cluster = cluster
+        self._answers = answers
         self._forwarding = forwarding
 
     async def page(
@@ -77,69 +71,55 @@ class AllRecordings:
         rendition: RenditionName | None,
     ) -> SegmentsPage:
         """As of the port."""
-        asked = asyncio.gather(
-            *self._ask_all(
-                f"/api/cameras/{quote(camera_id)}/segments",
-                {"limit": str(limit), "cursor": cursor, "rendition": rendition} | _span(start_90k, end_90k),
-            ),
-            self._stored_pages(camera_id, start_90k, end_90k, limit, cursor, rendition),
+
+        async def read(node: AwayNode) -> SegmentsPage:
+            return await node.recordings.page(
+                camera_id, start_90k, end_90k, limit=limit, cursor=cursor, rendition=rendition
+            )
+
+        query = {"limit": str(limit), "cursor": cursor, "rendition": rendition} | _span(start_90k, end_90k)
+        after_90k = start_90k if cursor is None else max(start_90k or 0, _start_of(cursor))
+        asked = asyncio.ensure_future(
+            self._answers.of_all(
+                _target(f"/api/cameras/{quote(camera_id)}/segments", query),
+                Span(camera_id, after_90k, end_90k, limit + 1),
+                read,
+            )
         )
         try:
             own = await self.own.page(camera_id, start_90k, end_90k, limit=limit, cursor=cursor, rendition=rendition)
         except NotFoundError:
-            pages = [each for each in _pages_of(await asked) if each.segments]
+            answers = await asked
+            pages = [each for each in _pages_of(answers) if each.segments]
             if not pages:
                 raise
-            return _merged(pages, limit)
+            return _merged(pages, limit, answers.missing)
         except BaseException:
             asked.cancel()
             raise
-        return _merged([own, *_pages_of(await asked)], limit)
-
-    async def _stored_pages(
-        self,
-        camera_id: str,
-        start_90k: int | None,
-        end_90k: int | None,
-        limit: int,
-        cursor: str | None,
-        rendition: RenditionName | None,
-    ) -> list[SegmentsPage]:
-        pages = []
-        after_90k = start_90k if cursor is None else max(start_90k or 0, _start_of(cursor))
-        for stored in await self._stored_of(camera_id, after_90k, end_90k, limit + 1):
-            with contextlib.suppress(LiveedgeError):
-                pages.append(
-                    await stored.page(camera_id, start_90k, end_90k, limit=limit, cursor=cursor, rendition=rendition)
-                )
-        return pages
-
-    async def _stored_of(
-        self,
-        camera_id: str,
-        start_90k: int | None,
-        end_90k: int | None,
-        limit: int = ROWS_MAX,
-    ) -> list[Recordings]:
-        if self._stored is None:
-            return []
-        return await self._stored.all_of_span(camera_id, start_90k, end_90k, limit)
+        answers = await asked
+        return _merged([own, *_pages_of(answers)], limit, answers.missing)
 
     async def at(self, camera_id: str, time_90k: int, rendition: RenditionName | None) -> Position:
         """As of the port. Of several nodes, this one is the first."""
         try:
             return await self.own.at(camera_id, time_90k, rendition)
         except NotFoundError:
-            asked = {"time": to_rfc3339(time_90k), "rendition": rendition}
-            for answer in await asyncio.gather(*self._ask_all(f"/api/cameras/{quote(camera_id)}/segments/at", asked)):
+
+            async def read(node: AwayNode) -> Position:
+                return await node.recordings.at(camera_id, time_90k, rendition)
+
+            query = {"time": to_rfc3339(time_90k), "rendition": rendition}
+            target = _target(f"/api/cameras/{quote(camera_id)}/segments/at", query)
+            answers = await self._answers.of_all(target, Span(camera_id, time_90k, time_90k + CLOCK_RATE), read)
+            for answer in answers.told:
                 try:
                     segment = SegmentModel(**answer["segment"])
                     return Position(segment, float(answer["offset_s"]), str(answer["time"]))
                 except (KeyError, TypeError, ValueError):
                     continue
-            for stored in await self._stored_of(camera_id, time_90k, time_90k + CLOCK_RATE):
-                with contextlib.suppress(LiveedgeError):
-                    return await stored.at(camera_id, time_90k, rendition)
+            if answers.read:
+                return answers.read[0]
             raise
 
     async def picture(
@@ -155,14 +135,14 @@ class AllRecordings:
             return await self.own.picture(camera_id, time_90k, width, quality, rendition)
         except NotFoundError:
             asked = {"at": to_rfc3339(time_90k), "width": str(width) if width else None, "rendition": rendition}
-            for node in self._others():
+            for node in self._answers.nodes.others():
                 answer = await self._picture(node, _target(f"/snapshot/{quote(camera_id)}.jpg", asked))
                 if answer is not None:
                     data, captured_at_90k = answer
                     return JpegFrame(data, camera_id, captured_at_90k, 0, *jpeg_size(data))
-            for stored in await self._stored_of(camera_id, time_90k, time_90k + CLOCK_RATE):
+            for there in await self._answers.read(Span(camera_id, time_90k, time_90k + CLOCK_RATE)):
                 with contextlib.suppress(NotFoundError):
-                    return await stored.picture(camera_id, time_90k, width, quality)
+                    return await there.recordings.picture(camera_id, time_90k, width, quality)
             raise
 
     async def _picture(self, node: Node, target: str) -> tuple[bytes, int] | None:
@@ -184,35 +164,19 @@ class AllRecordings:
 
     async def days_elsewhere(
         self, camera_id: str, target: str, days_of: tuple[Sequence[date], Sequence[tuple[int, int]]]
-    ) -> set[str]:
-        """The days that other nodes have recorded, those that are away too where there is an object storage.
+    ) -> tuple[set[str], list[str]]:
+        """The days that other nodes have recorded, and the names of nodes that may have recorded on more.
 
         ``target`` is the path and query of the request for them, and ``days_of`` has the days with their spans.
         """
+        answers = await self._answers.spans(target, camera_id, days_of[1])
         days: set[str] = set()
-        if self._stored is not None:
-            stored = await self._stored.recorded_spans(camera_id, days_of[1])
-            days.update(day.isoformat() for day, is_recorded in zip(days_of[0], stored, strict=True) if is_recorded)
-        for answer in await asyncio.gather(*(self._ask(node, target) for node in self._others())):
+        for recorded in answers.read:
+            days.update(day.isoformat() for day, is_recorded in zip(days_of[0], recorded, strict=True) if is_recorded)
+        for answer in answers.told:
             if isinstance(answer, dict):
                 days.update(str(day) for day in answer.get("days") or ())
-        return days
-
-    def _ask_all(self, path: str, query: Mapping[str, str | None]) -> list[Any]:
-        target = _target(path, query)
-        return [self._ask(node, target) for node in self._others()]
-
-    def _others(self) -> list[Node]:
-        nodes = self._cluster.coordinator.view.nodes.values()
-        return [node for node in nodes if node.id != self._cluster.coordinator.node.id]
-
-    async def _ask(self, node: Node, target: str) -> Any:
-        """``None``: it has nothing, or does not answer."""
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                return await self._forwarding.json(node, target)
-        except (LiveedgeError, TimeoutError):
-            return None
+        return days, answers.missing
 
 
 def _target(path: str, query: Mapping[str, str | None]) -> str:
@@ -243,18 +207,16 @@ def _page_of(answer: Any) -> SegmentsPage | None:
         return None
 
 
-def _pages_of(answers: Sequence[Any]) -> list[SegmentsPage]:
-    """Of the answers of nodes, and last the pages of those that are away."""
-    *told, stored = answers
-    return [*filter(None, map(_page_of, told)), *stored]
+def _pages_of(answers: Answers[SegmentsPage]) -> list[SegmentsPage]:
+    return [*filter(None, map(_page_of, answers.told)), *answers.read]
 
 
-def _merged(pages: list[SegmentsPage], limit: int) -> SegmentsPage:
+def _merged(pages: list[SegmentsPage], limit: int, away: Sequence[str]) -> SegmentsPage:
     segments = sorted((each for page in pages for each in page.segments), key=lambda each: (each.start, each.id))
     if len(segments) <= limit and all(page.next_cursor is None for page in pages):
-        return SegmentsPage(segments, None)
+        return SegmentsPage(segments, None, away)
     segments = segments[:limit]
-    return SegmentsPage(segments, _cursor_after(segments[-1]) if segments else None)
+    return SegmentsPage(segments, _cursor_after(segments[-1]) if segments else None, away)
 
 
 def _start_of(cursor: str) -> int:

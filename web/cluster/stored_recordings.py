@@ -16,13 +16,11 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.errors import LiveedgeError
 from hls.archive import storage_restore
 from hls.archive.segment import SegmentWithFragments, parse_name
 from hls.archive.segment_files import SegmentFiles
@@ -36,11 +34,9 @@ from hls.storage.block_cache import BlockCache
 from hls.storage.client import ObjectStore
 from hls.storage.errors import ObjectStoreError, StoreFault
 from signaling.recordings import Recordings
+from web.cluster.away_recordings import ROWS_MAX, AwayNode
 from web.cluster.recordings import SharedIndex
 from web.cluster.service import Cluster
-
-ROWS_MAX = 2000
-"""Segments of one request."""
 
 BATCH = 16
 """Records that are read at a time."""
@@ -50,36 +46,21 @@ READ_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class StoredNode:
-    """The recordings of a node that is away. ``known``: camera and name of the segments that were looked up."""
+class StoredNode(AwayNode):
+    """``known``: camera and name of the segments that were looked up."""
 
-    name: str
-    folder: Path
-    archive: Archive
-    reader: ArchiveReader
-    recordings: Recordings
     known: set[tuple[str, str]] = field(default_factory=set)
-
-
-READING: ContextVar[StoredNode | None] = ContextVar("READING", default=None)
-"""The node of which the recordings answer a request, instead of this one's; see :func:`reading`."""
-
-
-@contextlib.contextmanager
-def reading(node: StoredNode) -> Iterator[None]:
-    """Have a handler answer from the recordings of a node that is away."""
-    token = READING.set(node)
-    try:
-        yield
-    finally:
-        READING.reset(token)
 
 
 class StoredRecordings:
     """See the module. Lives on the event loop. ``archive`` is this node's, and ``settings`` are its.
 
+    Implements :class:`web.cluster.away_recordings.AwayRecordings`.
+
     ``make_recordings`` makes lists of what a reader has, with the name of its node.
     """
+
+    is_complete = False
 
     def __init__(
         self,
@@ -104,14 +85,19 @@ class StoredRecordings:
         """The names of nodes that were alive: the database is asked for those that are not every ten seconds only."""
 
     async def close(self) -> None:
-        """Remove what was kept."""
+        """As of the port."""
         for name, node in list(self._nodes.items()):
             await self._forget(name)
             node.reader.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def away(self) -> list[str]:
+        """As of the port."""
+        names = self._seen | {each.name for each in self._cluster.absent}
+        return sorted(filter(self.is_away, names))
+
     def is_away(self, name: str) -> bool:
-        """Whether a node is known and not alive."""
+        """As of the port."""
         view, own = self._cluster.coordinator.view, self._cluster.coordinator.node
         is_alive = any(node.name == name for node in view.nodes.values())
         self._seen.update(node.name for node in view.nodes.values())
@@ -152,38 +138,11 @@ class StoredRecordings:
                 await self._add(node, camera_id, names[:limit])
         return node
 
-    async def all_of_span(
-        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int = ROWS_MAX
-    ) -> list[Recordings]:
-        """The recordings of all nodes that are away and have any in a span, as far as the storage answers."""
-        return [node.recordings for node in await self.nodes_of_span(camera_id, start_90k, end_90k, limit)]
-
-    async def nodes_of_span(
-        self, camera_id: str, start_90k: int | None, end_90k: int | None, limit: int = ROWS_MAX
-    ) -> list[StoredNode]:
-        """As :meth:`all_of_span`, the nodes."""
-        found: list[StoredNode] = []
-        if not any(map(self.is_away, self._seen | {each.name for each in self._cluster.absent})):
-            return found
-        try:
-            rows = await self._index.find(camera_id, start_90k, end_90k, ROWS_MAX, None)
-        except LiveedgeError:
-            return []
-        for name in sorted({row.file.node_name for row in rows}):
-            with contextlib.suppress(LiveedgeError):
-                if (node := await self.of_span(name, camera_id, start_90k, end_90k, limit)) is not None:
-                    found.append(node)
-        return found
-
-    async def recorded_spans(self, camera_id: str, spans: Sequence[tuple[int, int]]) -> Sequence[bool]:
-        """For each span, whether nodes that are away recorded in it. Of the last files, not all may be uploaded."""
-        away = [name for name in self._seen | {each.name for each in self._cluster.absent} if self.is_away(name)]
-        if not away:
-            return [False] * len(spans)
-        try:
-            return await self._index.recorded_spans(camera_id, spans, away)
-        except LiveedgeError:
-            return [False] * len(spans)
+    async def recorded_spans(
+        self, name: str, camera_id: str, spans: Sequence[tuple[int, int]]
+    ) -> Sequence[bool] | None:
+        """As of the port. Of its last files, not all may be uploaded."""
+        return await self._index.recorded_spans(camera_id, spans, [name]) if self.is_away(name) else None
 
     # --- the nodes
 

@@ -112,6 +112,14 @@ class Worker:
             changes |= _place(settings, self.number)
         return settings.model_copy(update=changes)
 
+    def beside(self, settings: Settings, number: int) -> Settings:
+        """The settings of this process with the archive of another worker. ``settings`` are those of this process."""
+        url = settings.archive_url
+        if url is not None and self.number > 1:
+            url = url.removesuffix(f"/{FOLDER}/{self.number}")
+        whole = settings.model_copy(update={"data_dir": Path(self.data_dir), "archive_url": url})
+        return whole.model_copy(update=_place(whole, number)) if number > 1 else whole
+
     def to_json(self) -> str:
         """For :data:`VARIABLE`."""
         return json.dumps(asdict(self))

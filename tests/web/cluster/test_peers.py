@@ -1,5 +1,7 @@
 """Nodes with certificates of a private authority, as a site without a public name has them."""
 
+import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,9 +18,10 @@ from gateway.capture.relay_protocol import MEDIA_TYPE, RelayEncoder
 from gateway.clock import SYSTEM_CLOCK
 from gateway.cluster.coordinator import Coordinator
 from gateway.cluster.model import Node, Owner, View
-from gateway.errors import CameraEndedError, CameraUnreachableError
+from gateway.errors import CameraEndedError, CameraUnreachableError, NodeAwayError
 from tests.support.certificate import PrivateAuthority
 from web.auth.authenticator import NODE_TOKEN
+from web.cluster.forwarding import Forwarding
 from web.cluster.peers import Peers
 from web.cluster.relays import Relays, relay_path
 from web.cluster.service import Cluster
@@ -88,3 +91,34 @@ async def test_a_certificate_for_another_address_is_refused(tmp_path: Path) -> N
     async with owner(authority.certificate("192.0.2.1")) as url:
         with pytest.raises(CameraUnreachableError, match="the certificate of the node b"):
             await relayed(url, authority.ca_file)
+
+
+async def test_nobody_waits_for_a_worker_that_goes_down_nor_asks_one_that_is() -> None:
+    """Its socket is open: connections wait there for its next process."""
+    with socket.create_server(("127.0.0.1", 0)) as waiting:
+        worker = Node("b#1", "b", f"http://127.0.0.1:{waiting.getsockname()[1]}")
+        for are_workers in (True, False):
+            peers = Peers(NodeTokens(KEY, "a", SYSTEM_CLOCK), are_workers=are_workers)
+            forwarding = Forwarding(peers, "a#1", lambda *_: "")
+            assert not peers.is_down(worker), "nothing is known yet"
+            peers.seen(View({"b#1": worker}))
+            asking = asyncio.create_task(forwarding.json(worker, "/"))
+            (connection, _) = await asyncio.get_running_loop().run_in_executor(None, waiting.accept)
+            assert not asking.done()
+            peers.seen(View({"b#1": worker, "c#1": Node("c#1", "c")}))
+            await asyncio.sleep(0)
+            assert not asking.done(), "it is alive"
+            peers.seen(View({"c#1": Node("c#1", "c")}))
+            assert peers.is_down(worker) is are_workers
+            if are_workers:
+                with pytest.raises(NodeAwayError):
+                    await asking
+                with pytest.raises(NodeAwayError, match="is down"):
+                    await forwarding.json(worker, "/")
+            else:
+                await asyncio.sleep(0)
+                assert not asking.done(), "a node of a cluster may have lost the database alone"
+                asking.cancel()
+                await asyncio.wait([asking])
+            connection.close()
+            await peers.close()

@@ -51,6 +51,17 @@ def test_commands_find_the_archives_of_all_workers_there_were(tmp_path: Path) ->
     assert [each.archive_url for each in archives(alone)] == urls
 
 
+def test_the_place_of_the_archive_of_another_worker(tmp_path: Path) -> None:
+    whole = load_settings(data_dir=tmp_path, cameras={}, archive_url="s3://bucket/site")
+    for own in (1, 2, 3):
+        this = replace(worker(own), data_dir=str(tmp_path))
+        places = [this.beside(this.settings(whole), number) for number in (1, 2, 3)]
+        assert [each.data_dir for each in places] == [tmp_path, tmp_path / ".workers/2", tmp_path / ".workers/3"]
+        assert [each.archive_url for each in places] == [
+            *("s3://bucket/site", "s3://bucket/site/.workers/2", "s3://bucket/site/.workers/3"),
+        ]
+
+
 def test_a_process_is_a_worker_if_its_parent_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     parents: list[int] = []
     monkeypatch.setattr("web.workers.worker._end_with", parents.append)

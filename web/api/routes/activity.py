@@ -13,11 +13,11 @@ from web.api.describe import SPAN, TIME, Parameter, describe
 from web.api.parameters import (
     RENDITION,
     activity_of,
-    away_fields,
     parse_rendition,
     require_recorded_camera,
     time_range,
 )
+from web.cluster.nodes import away_header
 from web.gateway import GATEWAY
 
 routes = web.RouteTableDef()
@@ -55,7 +55,7 @@ async def activity(request: web.Request) -> web.Response:
         activity=[None if level == UNKNOWN else (level - 1) / PERCENT for level in found.levels],
         sound_db=[None if level == UNKNOWN else level - LEVEL_FULL for level in found.sound],
     )
-    return json_answer(timeline, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_fields(request))
+    return json_answer(timeline, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_header(found.away))
 
 
 @routes.get("/api/cameras/{camera}/activity/next")
@@ -92,7 +92,7 @@ async def next_activity(request: web.Request) -> web.Response:
     period = models.ActivityPeriod(
         start=to_rfc3339(found.start_90k), end=to_rfc3339(found.end_90k), activity=found.score
     )
-    return json_answer(period, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_fields(request))
+    return json_answer(period, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_header(found.away))
 
 
 def _step_s(request: web.Request) -> int | None:

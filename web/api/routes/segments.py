@@ -1,5 +1,7 @@
 """Archive segments: list them, find the one for a moment, protect them from retention."""
 
+from collections.abc import Sequence
+
 from aiohttp import hdrs, web
 
 from gateway.camera_settings import RenditionName
@@ -13,13 +15,13 @@ from web.api.answer import json_answer
 from web.api.describe import SPAN, TIME, Parameter, describe
 from web.api.parameters import (
     RENDITION,
-    away_fields,
     parse_rendition,
     recordings_of,
     require_recorded_camera,
     segment_id,
     time_range,
 )
+from web.cluster.nodes import away_header
 from web.cluster.recording_lists import AllRecordings
 from web.cluster.status import SharedRecording, SharedRecordings
 from web.gateway import GATEWAY
@@ -57,7 +59,7 @@ async def list_segments(request: web.Request) -> web.Response:
     page = models.SegmentPage(
         segments=[models.Segment.of(segment) for segment in found.segments], next_cursor=found.next_cursor
     )
-    return json_answer(page, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_fields(request))
+    return json_answer(page, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_header(found.away))
 
 
 @routes.get("/api/cameras/{camera}/segments/at")
@@ -99,13 +101,17 @@ async def recorded_days(request: web.Request) -> web.Response:
     zone = parse_zone(query.get("zone") or "UTC")
     own = await request.app[GATEWAY].recorded_days.between(camera_id, first, last, zone)
     days = {day.isoformat() for day in own}
+    away: Sequence[str] = ()
     recordings = recordings_of(request)
     if isinstance(recordings, AllRecordings):
-        days |= await recordings.days_elsewhere(camera_id, request.rel_url.raw_path_qs, days_of(first, last, zone))
+        there, away = await recordings.days_elsewhere(
+            camera_id, request.rel_url.raw_path_qs, days_of(first, last, zone)
+        )
+        days |= there
     if not days:
         await require_recorded_camera(request, camera_id)
     answer = models.RecordedDays(days=sorted(days))
-    return json_answer(answer, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_fields(request))
+    return json_answer(answer, headers={hdrs.CACHE_CONTROL: "no-cache"} | away_header(away))
 
 
 @routes.get("/api/cameras/{camera}/recordings")
