@@ -5,12 +5,13 @@ Rules:
 1. All workers that are alive are asked at once, this one too, each with the credential of the request. One that does
    not answer within :data:`ANSWER_S` is left out; ``/api/status`` has a problem then.
 2. A camera is as the worker that captures it says. Counts of viewers and of clients are sums.
-3. Metrics have a label ``worker``, so that a counter is always of one process and never goes back while that runs.
+3. A list of exports names the workers that are down: they may have others.
+4. Metrics have a label ``worker``, so that a counter is always of one process and never goes back while that runs.
 """
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +20,15 @@ from aiohttp import hdrs, web
 from gateway.cluster.model import Node
 from gateway.errors import NodeAwayError
 from web.cluster.forwarding import Forwarding, fields_of
+from web.cluster.nodes import away_header
 from web.cluster.relay_sender import KIND as RELAY
-from web.workers.worker import worker_number
+from web.workers.worker import node_name, worker_number
 
 ANSWER_S = 5.0
 
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
+
+EXPORTS = "/api/exports"
 
 Parts = Mapping[int, Any]
 """The answers by the number of their worker."""
@@ -38,6 +42,10 @@ class Workers:
 
     count: int
     owner_of: Callable[[str], int | None]
+
+    def missing(self, given: Collection[int]) -> list[int]:
+        """The numbers of those that have not answered."""
+        return [number for number in range(1, self.count + 1) if number not in given]
 
 
 async def merged(
@@ -55,6 +63,8 @@ async def merged(
     resource = request.match_info.route.resource
     path = resource.canonical if resource is not None else ""
     _, _, headers = next(iter(given.values()))
+    if path == EXPORTS:
+        headers = {**headers, **away_header([node_name(each) for each in workers.missing(given)])}
     body = MERGED[path](request, {number: each[1] for number, each in given.items()}, workers)
     return web.Response(body=body, headers=headers)
 
@@ -116,7 +126,7 @@ def _status(_: web.Request, parts: Parts, workers: Workers) -> object:
     for part in parts.values():
         problems += [problem for problem in part["problems"] if problem not in problems]
     is_whole = first["cluster"] is not None
-    away = [number for number in range(1, workers.count + 1) if number not in parts]
+    away = workers.missing(parts)
     if away and is_whole:
         names = ", ".join(map(str, away))
         message = f"worker {names} of {workers.count} does not run or does not answer: the others have its cameras"
@@ -174,7 +184,7 @@ def _exports(_: web.Request, parts: Parts, __: Workers) -> object:
 
 
 def _metrics(_: web.Request, parts: Mapping[int, bytes], workers: Workers) -> bytes:
-    """Rule 3."""
+    """Rule 4."""
     heads: dict[str, list[str]] = {}
     samples: dict[str, list[str]] = {}
     for number, part in parts.items():
@@ -215,7 +225,7 @@ MERGED: Mapping[str, Merge] = {
     "/api/cameras": _json(_camera_list),
     "/api/cameras/{camera}": _json(_camera),
     "/api/status": _json(_status),
-    "/api/exports": _json(_exports),
+    EXPORTS: _json(_exports),
     "/metrics": _metrics,
 }
 """What is the answer of all workers, by the path of the route."""

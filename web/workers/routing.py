@@ -7,7 +7,8 @@ Rules, besides those of :mod:`web.cluster.routing`:
 2. A camera that has :data:`SPREAD_VIEWERS` viewers or more takes new ones at the worker that is asked, which relays it.
    So one camera may have more viewers than one core can serve.
 3. Ids of viewers and of Socket.IO sessions begin with the number of their worker.
-4. Lists are those of all workers (:mod:`web.workers.merge`). What may be at any of them is looked for at all.
+4. Lists are those of all workers (:mod:`web.workers.merge`). What may be at any of them is looked for at all: it is
+   unknown only when all have said so, and 503 while one of them is down.
 5. What is kept once for the gateway is at the first worker that is alive.
 """
 
@@ -154,14 +155,24 @@ class WorkersRouting(Routing):
         """Rule 4: the first answer that is not 404."""
         body = await request.read()
         workers = self.workers or [self._cluster.coordinator.node]
-        for node in workers[:-1]:
+        away = self._down()
+        for node in workers:
             try:
                 answer = await self._ask(request, node, body, is_last=False)
             except NodeAwayError:
+                away.append(node.name)
                 continue
             if answer is not None:
                 return answer
+        if away:
+            raise NodeAwayError(away[0], f"{away[0]} is down, which may have it: ask again when it runs")
         return await self._ask(request, workers[-1], body)
+
+    def _down(self) -> list[str]:
+        """The names of the workers that are not alive."""
+        alive = {node.name for node in self.workers}
+        names = (node_name(number) for number in range(1, self._worker.count + 1))
+        return [name for name in names if name not in alive]
 
     async def _at_all(self, request: web.Request) -> web.StreamResponse:
         """The answer of the last worker, after the others have done it too."""
