@@ -81,7 +81,7 @@ class UnfinishedFiles:
         self._read[camera_id][path] = version, whole
         if whole is None or row is None:
             return whole
-        # Whoever reads the index has these fields of it, which may have changed since.
+        # Other rows of the stream are numbered with it, which may have been done anew since.
         kept = replace(whole.segment, sequence=row.sequence, discontinuities=row.discontinuities)
         return SegmentWithFragments(kept, whole.fragments)
 
