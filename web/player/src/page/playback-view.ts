@@ -316,7 +316,7 @@ export class PlaybackView {
     this.reloading.abort();
     this.reloading = new AbortController();
     const { signal } = this.reloading;
-    const { view, width } = this.timeline;
+    const { view } = this.timeline;
     try {
       const found = await Promise.all(this.ids.map((id) => segmentsOf(id, view, signal)));
       if (signal.aborted) return;
@@ -330,7 +330,7 @@ export class PlaybackView {
         if (first) this.timeline.setView(first);
       }
       this.timeline.setEvents(await eventsOf(this.ids, view, signal, (id) => this.nameOf(id)));
-      this.timeline.setActivity(await activityOf(this.ids, view, width, signal));
+      this.timeline.setActivity(await activityOf(this.ids, view, this.timeline.width, signal));
     } catch (error) {
       this.fail(error);
     }
