@@ -96,7 +96,9 @@ class Camera:
         """One of the streams. Raises ``NotFoundError`` for a sub stream that is not configured."""
         found = self.main if name is RenditionName.MAIN else self.sub
         if found is None:
-            raise NotFoundError(f"camera {self.id} has no sub stream; set sub_url in its table, or PATCH it by API")
+            raise NotFoundError(
+                f"camera {self.id} has no sub stream; set sub_url in its table, or PATCH it by API"
+            ).because("no_sub_stream", camera_id=self.id)
         return found
 
     # --- the main stream

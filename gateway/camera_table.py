@@ -4,6 +4,7 @@ Everything here raises :class:`~gateway.config.messages.InvalidSettingsError`. N
 """
 
 from collections.abc import Collection, Mapping
+from enum import Enum
 
 from gateway.camera_settings import CAMERA_ID, CameraSettings, RecordMode, StartMode
 from gateway.capture.publish_point import PUBLISH_URLS
@@ -25,6 +26,23 @@ _SCHEMES: dict[str, tuple[str, ...]] = {
 
 _URL_NAMES = {"default": "RTSP_URL (or url in its table)"}
 """Where the URL of a camera is written, if not as ``url`` in its table alone."""
+
+_AS_IN = "URL in the camera's manual, as in rtsp://user:password@192.0.2.7/stream1"
+
+
+class Given(Enum):
+    """How the reader of a message has given the camera, so that it says what that reader can do."""
+
+    SETTING = "setting"
+    """In the settings file or the environment."""
+    REQUEST = "request"
+    """In a request of the API, or a form of the page."""
+    ARGUMENT = "argument"
+    """As the URL on a command line."""
+
+    def subject(self, camera_id: str) -> str:
+        """How each message begins."""
+        return "" if self is Given.ARGUMENT else f"camera {camera_id}: "
 
 
 def check_camera_id(camera_id: str, where: Where) -> None:
@@ -63,8 +81,8 @@ def check_table(
         raise _fault(camera_id, message, where, "start")
 
 
-def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
-    """Check that each engine has URLs that it can open."""
+def check_url(camera_id: str, camera: CameraSettings, where: Where, given: Given = Given.SETTING) -> None:
+    """Check that each engine has URLs that it can open. ``given``: how the reader gave the URL."""
     if camera.talk_url is not None and not camera.talk_url.get_secret_value().strip().lower().startswith(_RTSP):
         message = (
             "talk_url does not start with rtsp:// or rtsps://: set it to the URL of the stream that the camera's ONVIF"
@@ -81,11 +99,13 @@ def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
         else " (or rtmp://, rtmps://, http://, https://, udp://, rtp:// or file:/// for another source)"
     )
     if not camera.url.get_secret_value().strip().lower().startswith(schemes):
-        message = (
-            f"its URL does not start with rtsp:// or rtsps://{others}: set {_URL_NAMES.get(camera_id, 'url')} to the"
-            " URL in the camera's manual, as in rtsp://user:password@192.0.2.7/stream1"
-        )
-        raise _fault(camera_id, message, where, "url")
+        wrong = f"does not start with rtsp:// or rtsps://{others}"
+        message = {
+            Given.SETTING: f"its URL {wrong}: set {_URL_NAMES.get(camera_id, 'url')} to the {_AS_IN}",
+            Given.REQUEST: f"url {wrong}: give the {_AS_IN}",
+            Given.ARGUMENT: f"the camera's URL {wrong}: use the {_AS_IN}",
+        }[given]
+        raise _fault(camera_id, message, where, "url", given=given)
     if camera.sub_url is not None and not camera.sub_url.get_secret_value().strip().lower().startswith(schemes):
         message = (
             f"sub_url does not start with rtsp:// or rtsps://{others}: set it to the URL of the camera's second stream,"
@@ -94,19 +114,22 @@ def check_url(camera_id: str, camera: CameraSettings, where: Where) -> None:
         raise _fault(camera_id, message, where, "sub_url")
 
 
-def check_tls(camera_id: str, camera: CameraSettings, where: Where) -> None:
+def check_tls(camera_id: str, camera: CameraSettings, where: Where, given: Given = Given.SETTING) -> None:
     """Check that the certificate of a camera on ``rtsps://`` is verified where the settings ask for it."""
-    given = (camera.url, camera.sub_url, camera.talk_url)
-    urls = [each.get_secret_value().lower() for each in given if each is not None]
+    urls = [
+        each.get_secret_value().lower() for each in (camera.url, camera.sub_url, camera.talk_url) if each is not None
+    ]
     if not any(url.startswith(("rtsps://", "rtsps+http://")) for url in urls):
         return
     names = ("capture_tls_verify", "capture_tls_ca_file", "engine")
     if camera.capture_tls_ca_file is not None and not camera.capture_tls_verify:
         message = "CAPTURE_TLS_CA_FILE does nothing without CAPTURE_TLS_VERIFY=true: set both"
-        raise _fault(camera_id, message, where, *names)
+        raise _fault(camera_id, message, where, *names, given=given)
 
 
-def _fault(camera_id: str, message: str, where: Where, *names: str) -> InvalidSettingsError:
+def _fault(
+    camera_id: str, message: str, where: Where, *names: str, given: Given = Given.SETTING
+) -> InvalidSettingsError:
     place = next((place for name in names if (place := where(name))), NOWHERE)
     written = respell(message, ("rtsp_url", *CameraSettings.model_fields), where, place)
-    return InvalidSettingsError(Fault(place, names[0], f"camera {camera_id}: {written}"))
+    return InvalidSettingsError(Fault(place, names[0], given.subject(camera_id) + written))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, ValidationError, model_validator
 
 from gateway.camera_settings import CameraDefaults, CameraSettings, RecordMode, StartMode
-from gateway.camera_table import TABLE_ONLY, check_camera_id, check_table, check_tls, check_url
+from gateway.camera_table import TABLE_ONLY, Given, check_camera_id, check_table, check_tls, check_url
 from gateway.capture_settings import EngineName
 from gateway.config.field import Applies, CommaList, OptionalSecret, SettingsGroup, setting
 from gateway.config.file import SettingsFile
@@ -161,8 +161,11 @@ class GatewaySettings(CameraDefaults, WebRtcSettings, RtspServerSettings, Transc
         tables = self.camera_tables() or DEMO_TABLES
         return {camera_id: self.camera(camera_id, table) for camera_id, table in tables.items()}
 
-    def camera(self, camera_id: str, table: Mapping[str, Any], where: Where = nowhere) -> CameraSettings:
-        """One camera's table over the defaults. ``where`` finds a key of the table, for the message.
+    def camera(
+        self, camera_id: str, table: Mapping[str, Any], where: Where = nowhere, given: Given = Given.SETTING
+    ) -> CameraSettings:
+        """One camera's table over the defaults. ``where`` finds a key of the table, for the message; ``given`` is how
+        its reader gave it.
 
         Raises :class:`~gateway.errors.SettingsError`.
         """
@@ -184,9 +187,9 @@ class GatewaySettings(CameraDefaults, WebRtcSettings, RtspServerSettings, Transc
         try:
             camera = self.camera_model(**values)
         except ValidationError as error:
-            raise explain(error, where_written, self.camera_model, f"camera {camera_id}: ") from None
-        check_url(camera_id, camera, where)
-        check_tls(camera_id, camera, where)
+            raise explain(error, where_written, self.camera_model, given.subject(camera_id)) from None
+        check_url(camera_id, camera, where, given)
+        check_tls(camera_id, camera, where, given)
         return camera
 
     def _known(self, table: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,9 @@ from web.settings import Settings
 TALK_SCHEMES = frozenset({"rtsp", "rtsps", "rtsp+http", "rtsps+http"})
 SCHEMES = TALK_SCHEMES | {"rtmp", "rtmps", "fake"}
 
+STARTS = {"onvif_url": ("http://", "https://"), "talk_url": ("rtsp://", "rtsps://")}
+"""What a field begins with, where that is not the scheme of a stream."""
+
 RESOLVE_S = 5.0
 
 METADATA = tuple(
@@ -101,10 +104,9 @@ async def check_target(table: Mapping[str, Any], settings: Settings, configured:
 
 async def _check_url(name: str, url: str, schemes: Collection[str], settings: Settings) -> None:
     if _scheme(url) not in schemes:
-        starts = {"onvif_url": "http:// or https://", "talk_url": "rtsp:// or rtsps://"}
-        start = starts.get(name, "rtsp://, rtsps://, rtmp:// or rtmps://")
-        raise BadRequestError(f"{name}: it does not start with {start}").because(
-            "url_scheme", field=name, expected=start
+        starts = STARTS.get(name, ("rtsp://", "rtsps://", "rtmp://", "rtmps://"))
+        raise BadRequestError(f"{name}: it does not start with {', '.join(starts[:-1])} or {starts[-1]}").because(
+            "url_scheme", field=name, expected=", ".join(starts)
         )
     if _scheme(url) == "fake":
         return

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.camera_settings import CameraSettings, RenditionName
+from gateway.camera_table import Given
 from gateway.capture_settings import EngineName
 from gateway.config.messages import InvalidSettingsError
 from gateway.errors import BadRequestError, ConflictError, NotFoundError, SettingsError, UnavailableError
@@ -180,7 +181,7 @@ class CameraStore:
 
     def _merged(self, camera_id: str, changes: Mapping[str, Any]) -> CameraSettings:
         configured = self.settings.camera_tables().get(camera_id, {})
-        return self.settings.camera(camera_id, _merged(configured, changes))
+        return self.settings.camera(camera_id, _merged(configured, changes), given=Given.REQUEST)
 
     def _camera(self, camera_id: str) -> CameraSettings:
         return self._merged(camera_id, self._changes.get(camera_id, {}))

@@ -29,8 +29,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+from gateway.camera_table import Given
 from gateway.config.loader import located, unknown_names
-from gateway.errors import LiveedgeError, SettingsError, redact
+from gateway.errors import LiveedgeError, redact
 from web.heap import limit_arenas
 from web.observability.logs import name_worker, set_up_logging
 from web.settings import PREFIXES, Settings, load_settings
@@ -213,11 +214,7 @@ def _exit_without_hanging_threads() -> None:
 def _probe(settings: Settings, options: argparse.Namespace) -> int:
     from web.probe import probe
 
-    try:
-        camera = settings.camera("probe", {"url": options.url})
-    except SettingsError as error:
-        told = str(error).removeprefix("camera probe: ").replace("its URL", "the camera's URL")
-        raise SettingsError(told.replace("set url to the URL", "use the URL")) from None
+    camera = settings.camera("probe", {"url": options.url}, given=Given.ARGUMENT)
     try:
         for line in probe(camera):
             print(line)

@@ -127,7 +127,7 @@ class WallStore:
             if self._shared is not None:
                 is_there = await self._shared.remove([wall_id])
             if not is_there:
-                raise NotFoundError(f"there is no wall {wall_id[:64]!r}; GET /api/walls lists all")
+                raise NotFoundError(f"there is no wall {wall_id[:64]!r}; GET /api/walls lists all").because("wall_gone")
             others = {key: wall for key, wall in self._walls.items() if key != wall_id}
             if self._shared is not None:
                 self._walls = others
@@ -166,7 +166,9 @@ def _require_revision(saved: WallSettings | None, revision: str | None) -> None:
 
 def _require_room(walls: Sized) -> None:
     if len(walls) >= WALLS_MAX:
-        raise ConflictError(f"there are {WALLS_MAX} walls, the limit; DELETE removes one")
+        raise ConflictError(f"there are {WALLS_MAX} walls, the limit; DELETE removes one").because(
+            "limit_reached", limit=WALLS_MAX
+        )
 
 
 def _parse(documents: Mapping[str, str]) -> dict[str, WallSettings]:

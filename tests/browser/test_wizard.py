@@ -84,7 +84,7 @@ async def test_a_camera_is_added_by_address_renamed_paused_and_removed(
     await page.get_by_label("Address of the main stream").fill("nonsense")
     await page.get_by_role("button", name="Add", exact=True).click()
     dialog = page.get_by_role("dialog")
-    await expect(dialog.get_by_role("alert")).to_contain_text("url")
+    await expect(dialog.get_by_role("alert")).to_contain_text("Address of the main stream: it does not start")
     await page.get_by_label("Address of the main stream").fill(rtsp_server.url("/video"))
     await page.get_by_role("button", name="Add", exact=True).click()
     await page.get_by_role("link", name="yard", exact=True).click()
@@ -105,7 +105,7 @@ async def test_a_camera_is_added_by_address_renamed_paused_and_removed(
         "rtsp_url": rtsp_server.url("/video"),
     }
     await change("Pause the camera")
-    await expect(page.locator(".details")).to_contain_text("It is paused", ignore_case=True)
+    await expect(page.locator(".details")).to_contain_text("This camera is paused", ignore_case=True)
     await change("Resume the camera")
     assert_moving_picture(await look(page, frames=3))
     page.on("dialog", lambda confirm: confirm.accept())

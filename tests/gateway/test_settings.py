@@ -6,6 +6,8 @@ import pytest
 
 from gateway import CaptureService, load_settings
 from gateway.camera_settings import StartMode
+from gateway.camera_table import Given
+from gateway.config.messages import InvalidSettingsError
 from gateway.errors import SettingsError
 from gateway.settings import GatewaySettings
 from tests.support.sources.numbered import ClipEngine
@@ -67,3 +69,17 @@ def test_an_engine_that_cannot_be_used_is_a_settings_error() -> None:
             CaptureService(engine, of)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="and not cameras"):
         CaptureService({}, url)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (Given.SETTING, "camera door: its URL does not start with rtsp:// or rtsps://: set url to the URL in"),
+        (Given.REQUEST, "camera door: url does not start with rtsp:// or rtsps://: give the URL in"),
+        (Given.ARGUMENT, "the camera's URL does not start with rtsp:// or rtsps://: use the URL in"),
+    ],
+)
+def test_a_url_that_cannot_be_opened_tells_what_who_gave_it_can_do(given: Given, told: str) -> None:
+    with pytest.raises(InvalidSettingsError) as raised:
+        GatewaySettings().camera("door", {"url": "rtmp://h/live", "engine": "rtsp"}, given=given)
+    assert str(raised.value).startswith(f"{told} the camera's manual")

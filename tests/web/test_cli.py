@@ -45,7 +45,13 @@ def test_a_wrong_command_says_where_the_right_ones_are(
         ("workers = 0", ["check"], r"liveedge\.toml, line 1: workers: must be at least 1"),
         ("data_dir = 'nothing'", ["check"], r"liveedge\.toml, line 1: data_dir nothing is not a directory"),
         ("", ["drain"], "this command is for a cluster, and CLUSTER_URL is not set"),
-        ("", ["probe", "ftp://h"], "the camera's URL does not start with .*: use the URL in the camera's manual"),
+        ("", ["probe", "ftp://h"], "the camera's URL does not start .*: use the URL in the camera's manual"),
+        ("", ["probe", ""], "the camera's URL does not start .*: use the URL in the camera's manual"),
+        (
+            "capture_tls_ca_file = 'ca.pem'\ncapture_tls_verify = false",
+            ["probe", "rtsps://h"],
+            "capture_tls_ca_file does nothing without capture_tls_verify = true",
+        ),
         (
             "database_url = 'x'",
             ["check"],

@@ -294,7 +294,7 @@ class Authenticator:
         if credential.token is None:
             raise UnauthorizedError(
                 "this needs a token: as Authorization: Bearer over HTTP, as auth.token over Socket.IO"
-            )
+            ).because("token_missing")
         if credential.is_cookie:
             signed_in = await self.oidc.sessions.find(credential.token) if self.oidc is not None else None
             if signed_in is None:
@@ -316,7 +316,9 @@ class Authenticator:
         if credential.target is not None:
             grant = self.signer.verify(token, credential.target)
             if grant is None:
-                raise _WrongTokenError("this gateway did not sign this URL; ask POST /api/sign", is_invalid=True)
+                raise _WrongTokenError(
+                    "this gateway did not sign this URL; ask POST /api/sign", is_invalid=True
+                ).because("link_unknown")
             return grant
         grant = self.tokens.find(token) or await self.jwt.verify(token)
         if grant is None:

@@ -136,18 +136,18 @@ class UrlSigner:
             name, expires_at_s, target = claims["n"], claims["exp"], _target_of(claims)
         except (KeyError, TypeError, ValueError):
             # Signed by an earlier version, which did not name a family and opened too much.
-            raise UnauthorizedError(ENDED, is_invalid=True) from None
+            raise UnauthorizedError(ENDED, is_invalid=True).because("link_ended") from None
         if self._is_revoked(claims.get("jti")):
-            raise UnauthorizedError(REVOKED, is_invalid=True)
+            raise UnauthorizedError(REVOKED, is_invalid=True).because("link_revoked")
         issuer = self._tokens.named(name)
         is_revoked = not name.startswith((JWT_NAME, USER_NAME)) and (
             issuer is None or not all(issuer.may(target.scope, camera_id) for camera_id in target.cameras)
         )
         is_other_camera = claims.get("i", "") != self._live_mark(target)
         if is_revoked or is_other_camera or claims.get("m") != self._fingerprint_of(name):
-            raise UnauthorizedError(ENDED, is_invalid=True)
+            raise UnauthorizedError(ENDED, is_invalid=True).because("link_ended")
         if self._now_s() >= expires_at_s:
-            raise ExpiredError(ENDED)
+            raise ExpiredError(ENDED).because("link_ended")
         if not target.opens(asked):
             if target.family in REFERS:
                 raise ForbiddenError(

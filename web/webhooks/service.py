@@ -125,7 +125,9 @@ class Webhooks:
         try:
             return self._deliveries[name]
         except KeyError:
-            raise NotFoundError(f"there is no webhook {name[:64]!r}; GET /api/webhooks lists all webhooks") from None
+            raise NotFoundError(f"there is no webhook {name[:64]!r}; GET /api/webhooks lists all webhooks").because(
+                "webhook_unknown"
+            ) from None
 
     @property
     def clips_dropped(self) -> int:

@@ -34,7 +34,9 @@ def test_every_error_that_an_answer_can_have_is_among_the_types_that_need_a_text
     assert [code for code in sorted(codes) if f'  | "{code}"' not in types] == []
 
 
-def test_a_reason_that_is_no_literal_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasons_are_literals_and_known_for_sentences_of_the_api(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     error_types = importlib.import_module("error_types")
 
@@ -47,6 +49,18 @@ def test_a_reason_that_is_no_literal_is_refused(tmp_path: Path, monkeypatch: pyt
     types = error_types.error_types()
     assert '| "door_shut"' in types
     assert '| "no_key"' in types
+    # A sentence for programs, written here or above, and one for everybody.
+    source.write_text(
+        'SHUT = "it is shut; PATCH opens it"\n\n'
+        'NotFoundError("no door; GET /api/doors lists all").because("no_door")\n'
+        'ConflictError(SHUT).because("shut")\n'
+        'ConflictError(f"{door} is open").because("open")\n'
+    )
+    [of_api] = [each for each in error_types.error_types().split("export type ") if each.startswith("ApiReason")]
+    assert [f'"{reason}"' in of_api for reason in ("no_door", "shut", "open")] == [True, True, False]
+    source.write_text('ConflictError("it is shut; PATCH opens it")\n')
+    with pytest.raises(ValueError, match="give it a reason"):
+        error_types.error_types()
     source.write_text("DoorError().because(reason)\n")
     with pytest.raises(ValueError, match="write the reason as a literal"):
         error_types.error_types()

@@ -130,7 +130,9 @@ async def shared_recordings(request: web.Request) -> web.Response:
     gateway = request.app[GATEWAY]
     camera = gateway.service.camera(request.match_info["camera"])
     if gateway.cluster is None or gateway.node is None:
-        raise ConflictError("this gateway is no node of a cluster: use /api/cameras/{camera}/segments")
+        raise ConflictError("this gateway is no node of a cluster: use /api/cameras/{camera}/segments").because(
+            "no_cluster"
+        )
     span = time_range(request)
     found = await gateway.node.archive.index.find(camera.id, *span, _limit(request), parse_rendition(request))
     urls = {node.name: node.url or None for node in gateway.cluster.coordinator.view.nodes.values()}

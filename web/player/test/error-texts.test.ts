@@ -10,7 +10,7 @@ describe("errors in Korean", () => {
   it("say what the reason says, with its values", () => {
     const taken = { error: "conflict", reason: "camera_exists", values: { camera_id: "door" } };
     expect(korean.errorOf(409, body(taken)).message).toBe("“door” 카메라가 이미 있습니다. 다른 ID를 선택하세요.");
-    expect(new Api("").errorOf(409, body(taken)).message).toBe("in English");
+    expect(new Api("").errorOf(409, body(taken)).message).toBe("There is a camera “door” already. Choose another id.");
     expect(korean.errorOf(409, body(taken)).code).toBe("conflict");
   });
 
@@ -21,6 +21,17 @@ describe("errors in Korean", () => {
     const unknown = { field: "frame_rate", problem: "something new" };
     expect(errorText("ko", { error: "bad_request", reason: "field_invalid", values: unknown })).toBe(
       "frame_rate: 올바르지 않은 값입니다.",
+    );
+  });
+
+  it("list what is possible without English words", () => {
+    const scheme = { field: "url", expected: "rtsp://, rtsps://" };
+    expect(errorText("ko", { error: "bad_request", reason: "url_scheme", values: scheme })).toBe(
+      "메인 스트림 주소: 주소는 다음 중 하나로 시작해야 합니다: rtsp://, rtsps://",
+    );
+    const values = { field: "record", problem: "literal_error", expected: "'always', 'capture' or 'never'" };
+    expect(errorText("ko", { error: "bad_request", reason: "field_invalid", values })).toBe(
+      "녹화: 다음 중 하나여야 합니다: 'always', 'capture', 'never'",
     );
   });
 
@@ -50,5 +61,35 @@ describe("errors in Korean", () => {
       code: "http",
       message: "502 Bad Gateway",
     });
+  });
+});
+
+describe("errors in English", () => {
+  const english = new Api("");
+
+  it("do not speak of the API", () => {
+    const reasons: [string, object, string][] = [
+      ["camera_unknown", { camera_id: "door" }, "There is no camera “door”."],
+      ["limit_reached", { limit: 5 }, "There can be 5 at most. Delete one that is not needed."],
+    ];
+    for (const [reason, values, text] of reasons)
+      expect(english.errorOf(404, body({ error: "not_found", reason, values })).message).toBe(text);
+    expect(cameraReason("en", { error_code: "paused", error_message: "PATCH it" })).toContain("Resume it");
+  });
+
+  it("name a field as the form does", () => {
+    const about = (message: string, field: string) =>
+      JSON.stringify({ error: "bad_request", message, reason: "url_scheme", values: { field } });
+    expect(english.errorOf(400, about("sub_url: it does not start with rtsp://", "sub_url")).message).toBe(
+      "Address of the sub stream: it does not start with rtsp://",
+    );
+    expect(english.errorOf(400, about("frame_rate: must be above 0", "frame_rate")).message).toBe(
+      "frame_rate: must be above 0",
+    );
+  });
+
+  it("are the gateway's sentence where that says more", () => {
+    expect(english.errorOf(401, body({ error: "unauthorized", reason: "token_unknown" })).message).toBe("in English");
+    expect(english.errorOf(409, body({ error: "conflict", reason: "camera_exists" })).message).toBe("in English");
   });
 });

@@ -73,8 +73,8 @@ export class Api {
     try {
       const body = JSON.parse(text) as Partial<ErrorBody> | null;
       if (typeof body?.error === "string" && typeof body.message === "string") {
-        const about = { error: body.error, reason: body.reason, values: body.values };
-        return new ApiError(status, body.error, errorText(this.language, about) ?? body.message);
+        const { error, message, reason, values } = body;
+        return new ApiError(status, error, errorText(this.language, { error, message, reason, values }) ?? message);
       }
     } catch {
       // The answer is not the gateway's but a proxy's: only its status is known.

@@ -1,17 +1,37 @@
-// What went wrong, in languages other than English: from the code and the reason of an error, which are for programs.
-// The gateway's own sentence, which is English, is shown only for what has no text here.
+// What went wrong, in the words of the page: from the code and the reason of an error, which are for programs.
+// The gateway's own sentence, which is English, is shown only for what has no text here. In English that is each
+// sentence that does not speak of the API.
 
-import type { ErrorCode, ErrorReason, FieldProblem } from "../generated/errors.ts";
+import type { ApiReason, ErrorCode, ErrorReason, FieldProblem } from "../generated/errors.ts";
 import { interpolate, type Language } from "./i18n.ts";
 
 type Values = Record<string, string | number>;
 
-/** What an answer says about an error, apart from the English sentence. */
+/** What an answer says about an error. `message` is the English sentence. */
 export interface ErrorAbout {
   error: string;
+  message?: string | undefined;
   reason?: string | null | undefined;
   values?: Values | null | undefined;
 }
+
+const en: Record<ApiReason, string> = {
+  camera_configured: "This camera is in liveedge.toml or the environment. Remove it there, or pause it.",
+  camera_exists: "There is a camera “{camera_id}” already. Choose another id.",
+  camera_unknown: "There is no camera “{camera_id}”.",
+  limit_reached: "There can be {limit} at most. Delete one that is not needed.",
+  link_ended: "This link has ended. Ask its sender for another one.",
+  link_gone: "This link has been revoked, or there was none.",
+  link_unknown: "This link is not one of this gateway.",
+  no_cluster: "This gateway is no node of a cluster.",
+  no_sub_stream: "The camera “{camera_id}” has no sub stream. Add its address in the settings of the camera.",
+  paused: "This camera is paused. Resume it in its settings.",
+  subscription_gone: "These notifications have been deleted already.",
+  token_gone: "This token has been revoked, or there was none.",
+  token_missing: "Sign in first.",
+  wall_gone: "This wall has been deleted.",
+  webhook_unknown: "There is no such webhook.",
+};
 
 const ko: Record<ErrorCode | ErrorReason, string> = {
   // the request
@@ -43,18 +63,24 @@ const ko: Record<ErrorCode | ErrorReason, string> = {
   // permission
   scope_missing: "권한이 없습니다. 필요한 권한: {scope}",
   sign_in_ended: "로그인이 만료되었습니다. 다시 로그인하세요.",
+  token_missing: "로그인이 필요합니다.",
   token_unknown: "알 수 없거나 폐기된 토큰입니다.",
   token_name_taken: "“{name}” 토큰이 이미 있습니다. 다른 이름을 선택하세요.",
   token_gone: "이미 없는 토큰입니다.",
   link_gone: "이미 폐기되었거나 없는 링크입니다.",
+  link_ended: "만료된 링크입니다. 보낸 사람에게 새 링크를 요청하세요.",
+  link_revoked: "폐기된 링크입니다. 보낸 사람에게 새 링크를 요청하세요.",
+  link_unknown: "이 게이트웨이의 링크가 아닙니다.",
   expires_in_past: "만료 시각이 과거입니다. 이후 시각을 선택하세요.",
   auth_off: "인증이 꺼져 있어 누구나 모든 작업을 할 수 있습니다. 먼저 AUTH_TOKEN을 설정하세요.",
   // cameras
+  wall_gone: "이미 삭제된 월입니다.",
   wall_changed: "열어 둔 동안 다른 사람이 이 월을 저장했습니다. 다시 저장하면 그 내용을 바꿉니다.",
   camera_exists: "“{camera_id}” 카메라가 이미 있습니다. 다른 ID를 선택하세요.",
+  no_sub_stream: "“{camera_id}” 카메라에는 서브 스트림이 없습니다. 카메라 설정에서 주소를 추가하세요.",
   camera_unknown: "“{camera_id}” 카메라가 없습니다.",
   camera_configured: "liveedge.toml 또는 환경 변수에 있는 카메라이므로 그곳에서 제거하세요.",
-  url_scheme: "{field}: 주소는 {expected}(으)로 시작해야 합니다.",
+  url_scheme: "{field}: 주소는 다음 중 하나로 시작해야 합니다: {expected}",
   url_unreadable: "{field}: 주소를 읽을 수 없습니다. 예: rtsp://user:password@192.0.2.7/stream1",
   url_unresolved: "{field}: {host} 이름의 주소를 찾을 수 없습니다. 철자를 확인하거나 카메라의 IP 주소를 사용하세요.",
   url_metadata: "{field}: {host}의 주소 {address}에는 카메라가 있을 수 없습니다.",
@@ -131,6 +157,8 @@ const ko: Record<ErrorCode | ErrorReason, string> = {
   subscription_busy: "지금은 이 브라우저에 알림을 보낼 수 없습니다. 잠시 후 다시 시도하세요.",
   // a cluster
   node_away: "클러스터 노드 {node}에 연결할 수 없습니다.",
+  no_cluster: "이 게이트웨이는 클러스터의 노드가 아닙니다.",
+  webhook_unknown: "없는 웹훅입니다.",
   not_owner: "이 카메라는 클러스터의 다른 노드가 맡고 있습니다.",
 };
 
@@ -172,6 +200,29 @@ const PROBLEMS_KO: Record<FieldProblem, string> = {
 };
 
 /** What the forms of the page call a field. Any other has the name that it has in the API. */
+const FIELDS_EN: Record<string, string> = {
+  camera_id: "Id",
+  name: "Name",
+  url: "Address of the main stream",
+  sub_url: "Address of the sub stream",
+  onvif_url: "ONVIF address",
+  talk_url: "Address for talking",
+  address: "Address",
+  addresses: "Addresses",
+  user: "User",
+  password: "Password",
+  record: "Recording",
+  record_sub: "Recording of the sub stream",
+  cameras: "Cameras",
+  start: "From",
+  end: "To",
+  expires: "Expires",
+  expires_s: "Valid for",
+  labels: "Labels",
+  columns: "Columns",
+  tour_seconds: "Seconds in the tour",
+};
+
 const FIELDS_KO: Record<string, string> = {
   camera_id: "카메라 ID",
   name: "이름",
@@ -197,9 +248,10 @@ const FIELDS_KO: Record<string, string> = {
 
 const SIZES: ReadonlySet<string> = new Set(["needed", "left", "free"]);
 
-/** An error in a language; null in English, which the gateway's own sentence is, and for what has no text. */
-export function errorText(language: Language, { error, reason, values }: ErrorAbout): string | null {
-  if (language === "en") return null;
+/** An error in a language; null for what has no text, where the gateway's own sentence is to be shown. */
+export function errorText(language: Language, about: ErrorAbout): string | null {
+  const { error, reason, values } = about;
+  if (language === "en") return englishText(about);
   const texts: Record<string, string> = ko;
   const words = wordsOf(values ?? {});
   for (const key of [reason ?? "", error]) {
@@ -208,6 +260,16 @@ export function errorText(language: Language, { error, reason, values }: ErrorAb
     if (text && !text.includes("{")) return text;
   }
   return null;
+}
+
+function englishText({ error, reason, values, message }: ErrorAbout): string | null {
+  const texts: Record<string, string> = en;
+  // The sentence for a reason that has no text says more than that of its code.
+  const text = interpolate(texts[reason ?? error] ?? "", values ?? {});
+  if (text && !text.includes("{")) return text;
+  const field = values?.field;
+  const label = typeof field === "string" ? FIELDS_EN[field] : undefined;
+  return label && message?.startsWith(`${field}: `) ? label + message.slice(`${field}`.length) : null;
 }
 
 /** Why a camera has no video: from its `error_code`, or the gateway's sentence. */
@@ -227,7 +289,10 @@ function wordsOf(values: Values): Values {
   if (typeof field === "string") words.field = field.replace(/^\w+/, (name) => FIELDS_KO[name] ?? name);
   if (problem !== undefined) {
     const texts: Record<string, string> = PROBLEMS_KO;
-    words.problem = interpolate(texts[problem] ?? PROBLEMS_KO.value_error, values);
+    const named = { ...values };
+    // A list of pydantic: 'main', 'sub' or 'auto'.
+    if (typeof named.expected === "string") named.expected = named.expected.replace(/ or (?=\S+$)/, ", ");
+    words.problem = interpolate(texts[problem] ?? PROBLEMS_KO.value_error, named);
   }
   return words;
 }

@@ -78,14 +78,19 @@ export type ErrorReason =
   | "field_invalid"
   | "host_unknown"
   | "limit_reached"
+  | "link_ended"
   | "link_gone"
+  | "link_revoked"
+  | "link_unknown"
   | "name_server_silent"
   | "network_public"
+  | "no_cluster"
   | "no_keyframe"
   | "no_onvif_service"
   | "no_relative_movement"
   | "no_route"
   | "no_rtsp_address"
+  | "no_sub_stream"
   | "no_video_stream"
   | "not_rtsp"
   | "nothing_listens"
@@ -104,6 +109,7 @@ export type ErrorReason =
   | "talk_off"
   | "tls_unusable"
   | "token_gone"
+  | "token_missing"
   | "token_name_taken"
   | "token_unknown"
   | "too_many_readers"
@@ -113,7 +119,27 @@ export type ErrorReason =
   | "url_unresolved"
   | "viewers_max"
   | "wall_changed"
+  | "wall_gone"
+  | "webhook_unknown"
   | "zoom_out_first";
+
+/** A reason or code whose sentence, by the gateway, speaks of the API. */
+export type ApiReason =
+  | "camera_configured"
+  | "camera_exists"
+  | "camera_unknown"
+  | "limit_reached"
+  | "link_ended"
+  | "link_gone"
+  | "link_unknown"
+  | "no_cluster"
+  | "no_sub_stream"
+  | "paused"
+  | "subscription_gone"
+  | "token_gone"
+  | "token_missing"
+  | "wall_gone"
+  | "webhook_unknown";
 
 /** `problem` among the `values` of `field_invalid`. */
 export type FieldProblem =
