@@ -10,18 +10,14 @@ from collections.abc import Iterator, Sequence
 
 from gateway.clock import to_rfc3339
 from hls.archive.segment import SegmentWithFragments
+from hls.playback.clip import picture_format
 
 
 def clip_spans(
     whole: Sequence[SegmentWithFragments], start_90k: int, end_90k: int
 ) -> Iterator[tuple[list[SegmentWithFragments], tuple[int, int]]]:
     """The segments of each clip, and its part of [``start_90k``, ``end_90k``). ``whole``: all of it, oldest first."""
-    groups = [
-        list(group)
-        for _, group in itertools.groupby(
-            whole, lambda each: (each.segment.codec, each.segment.width, each.segment.height)
-        )
-    ]
+    groups = [list(group) for _, group in itertools.groupby(whole, lambda each: picture_format(each.segment))]
     for group, after in itertools.zip_longest(groups, groups[1:]):
         to_90k = end_90k if after is None else min(end_90k, max(start_90k, after[0].segment.start_90k))
         if start_90k < to_90k:

@@ -9,20 +9,22 @@ Rules:
 1. A clip shows exactly the frames whose time is in [start, end). If the start is between keyframes, the clip contains
    the frames since the last keyframe, and an edit list skips them.
 2. Gaps are left out: after a gap, the next frame follows the last one. Audio stays in sync with its video.
-3. A change of size or codec parameters within a clip is another sample description, not another file.
+3. A change of codec parameters within a clip is another sample description. A clip has one codec and one size of the
+   picture: an MP4 may have several (ISO/IEC 14496-12 §8.5.2), but hardly any player goes on with another codec.
 4. Blocking, and bounded by :data:`CLIP_MAX_S`.
 """
 
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gateway.clock import CLOCK_RATE
-from gateway.errors import NotFoundError, StorageError
+from gateway.clock import CLOCK_RATE, to_rfc3339
+from gateway.errors import ConflictError, NotFoundError, StorageError
 from hls.archive.disk_error import read_error
 from hls.archive.fragment import Fragment
 from hls.archive.segment import Segment
@@ -35,6 +37,12 @@ from hls.playback.replay import fragments_from
 
 CLIP_MAX_S = 2 * 3600
 """200,000 frames with audio: 5 MB of index, and a second of work."""
+
+LEAST_90K = CLOCK_RATE // 500
+"""What is shown for less is left out beside another codec or size: the times in an error have milliseconds."""
+
+Span = tuple[int, int]
+"""Wall clock in 90 kHz ticks: from, to."""
 
 _MOOF_READ_BYTES = 4096
 """A moof of half a second has about 1 kB, so one read contains it."""
@@ -73,14 +81,20 @@ class ClipPiece:
     origin: str = ""
 
 
+def picture_format(segment: Segment) -> tuple[str, int, int]:
+    """What all pictures of a clip have: codec, width and height."""
+    return segment.codec, segment.width, segment.height
+
+
 def make_clip(
     files: SegmentFiles,
     recordings: Sequence[tuple[Segment, Sequence[Fragment]]],
     start_90k: int,
     end_90k: int,
+    most_of: Span | None = None,
 ) -> CompositeFile:
-    """The clip [start, end) of segments in order. Raises ``NotFoundError`` if they have no frame of it."""
-    return make_clip_with_spans(files, recordings, start_90k, end_90k)[0]
+    """The clip [start, end) of segments in order. Raises as :func:`join_clip`, and has its ``most_of``."""
+    return make_clip_with_spans(files, recordings, start_90k, end_90k, most_of=most_of)[0]
 
 
 def make_clip_with_spans(
@@ -89,22 +103,30 @@ def make_clip_with_spans(
     start_90k: int,
     end_90k: int,
     marks: Sequence[tuple[int, str]] = (),
+    most_of: Span | None = None,
 ) -> tuple[CompositeFile, list[ClipSpan]]:
     """As :func:`make_clip`, and the wall clock of its parts. ``marks``: wall clock and title of its chapters."""
     pieces = [
         ClipPiece(segment, fragments, segment.path(files.data_dir), start_90k, end_90k)
         for segment, fragments in recordings
     ]
-    return join_clip(files, pieces, f"{start_90k}-{end_90k}-{marks}", marks)
+    return join_clip(files, pieces, f"{start_90k}-{end_90k}-{marks}", marks, most_of)
 
 
 def join_clip(
-    files: ClipFiles, pieces: Sequence[ClipPiece], name: str, marks: Sequence[tuple[int, str]] = ()
+    files: ClipFiles,
+    pieces: Sequence[ClipPiece],
+    name: str,
+    marks: Sequence[tuple[int, str]] = (),
+    most_of: Span | None = None,
 ) -> tuple[CompositeFile, list[ClipSpan]]:
     """The clip of pieces in order, and the wall clock of its parts. ``name``: what was asked for.
 
-    Raises ``NotFoundError`` if they have no frame.
+    If their codec or the size of their pictures changes, the clip is the part that has most of ``most_of``; without
+    that, :class:`~gateway.errors.ConflictError` with the times of the changes. Raises ``NotFoundError`` if they have no
+    frame.
     """
+    pieces = _of_one_format(pieces, most_of)
     builder = _Builder(files)
     # The format of what is composed, so that no download is continued with another one.
     digest = hashlib.sha256(f"2-{name}".encode())
@@ -119,6 +141,36 @@ def join_clip(
         digest.update(f"{piece.origin}{segment.name}-{chosen[0].offset}-{last.offset + last.size}".encode())
         builder.add(piece.path, segment, chosen, from_90k, to_90k)
     return builder.build(digest.hexdigest()[:32], marks), builder.spans
+
+
+def _of_one_format(pieces: Sequence[ClipPiece], most_of: Span | None) -> Sequence[ClipPiece]:
+    """Rule 3."""
+    parts = [list(part) for _, part in itertools.groupby(pieces, lambda each: picture_format(each.segment))]
+    if len(parts) < 2:
+        return pieces
+
+    def shown_90k(part: Sequence[ClipPiece], span: Span) -> int:
+        return sum(max(0, min(span[1], to_90k) - max(span[0], from_90k)) for from_90k, to_90k in map(_shown, part))
+
+    whole = min(each.start_90k for each in pieces), max(each.end_90k for each in pieces)
+    parts = [part for part in parts if shown_90k(part, whole) >= LEAST_90K]
+    formats = [picture_format(part[0].segment) for part in parts]
+    changes = [
+        part for part, of_part, before in zip(parts[1:], formats[1:], formats, strict=False) if of_part != before
+    ]
+    if not changes:
+        return [piece for part in parts for piece in part]
+    if most_of is not None:
+        return max(parts, key=lambda part: (shown_90k(part, most_of), shown_90k(part, whole)))
+    times = ", ".join(to_rfc3339(_shown(part[0])[0]) for part in changes)
+    raise ConflictError(
+        f"the camera changed its codec or the size of its picture at {times}, and hardly any player shows both from one"
+        " file: ask for a clip that ends there and one that begins there, or make an export, which has a file for each"
+    ).because("clip_format_changes", at=times)
+
+
+def _shown(piece: ClipPiece) -> Span:
+    return max(piece.start_90k, piece.segment.start_90k), min(piece.end_90k, piece.segment.end_90k)
 
 
 class _Builder:

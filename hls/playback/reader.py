@@ -31,7 +31,7 @@ from hls.mp4.init_segment import init_id as id_of_init
 from hls.mp4.init_segment import shared_init, video_init
 from hls.mp4.silence import Silence
 from hls.playback import dvr
-from hls.playback.clip import CLIP_MAX_S, make_clip
+from hls.playback.clip import CLIP_MAX_S, Span, make_clip
 from hls.playback.composite_file import CompositeFile, Slice, growing_file, segment_file, whole_file
 from hls.playback.keyframes import KeyframePlaylists, keyframe_fragment
 from hls.playback.playlists import PlaylistRequest, Playlists
@@ -205,12 +205,18 @@ class ArchiveReader:
 
     @contextlib.asynccontextmanager
     async def clip(
-        self, camera_id: str, start_90k: int, end_90k: int, rendition: RenditionName | None = None
+        self,
+        camera_id: str,
+        start_90k: int,
+        end_90k: int,
+        rendition: RenditionName | None = None,
+        most_of: Span | None = None,
     ) -> AsyncIterator[CompositeFile]:
         """The recording in [start, end) as one MP4, with its files pinned; see :mod:`hls.playback.clip`.
 
-        Raises :class:`~gateway.errors.BadRequestError` for a span that is too long, and
-        :class:`~gateway.errors.NotFoundError` if nothing of it is recorded.
+        Raises :class:`~gateway.errors.BadRequestError` for a span that is too long,
+        :class:`~gateway.errors.NotFoundError` if nothing of it is recorded, and, without ``most_of``,
+        :class:`~gateway.errors.ConflictError` if the codec or the size of the picture changes in it.
         """
         if end_90k - start_90k > CLIP_MAX_S * CLOCK_RATE:
             raise BadRequestError(f"a clip lasts {CLIP_MAX_S // 60} minutes at most: ask for several").because(
@@ -220,7 +226,7 @@ class ArchiveReader:
             recordings = await self.segments.best_span(camera_id, start_90k, end_90k, rendition)
             for segment, _ in recordings:
                 pins.enter_context(self.segments.pin(segment))
-            yield await self._decode(make_clip, self._files, recordings, start_90k, end_90k)
+            yield await self._decode(make_clip, self._files, recordings, start_90k, end_90k, most_of)
 
     def limited_clip(self) -> contextlib.AbstractContextManager[None]:
         """Count a clip that is being made or sent. Raises ``UnavailableError`` beyond :data:`CLIPS_MAX`."""

@@ -15,6 +15,7 @@ from gateway.times import parse_span
 from hls.archive.segment import parse_name
 from hls.mp4.silence import Silence, parse_silence
 from hls.playback.activity import ActivityReader
+from hls.playback.clip import Span
 from hls.playback.composite_file import CompositeFile
 from signaling.recordings import Recordings
 from web.api.describe import Parameter
@@ -55,7 +56,12 @@ def activity_of(request: web.Request) -> ActivityReader | AllActivity:
 
 @contextlib.asynccontextmanager
 async def clip_of(
-    request: web.Request, camera_id: str, start_90k: int, end_90k: int, rendition: RenditionName | None
+    request: web.Request,
+    camera_id: str,
+    start_90k: int,
+    end_90k: int,
+    rendition: RenditionName | None,
+    most_of: Span | None = None,
 ) -> AsyncIterator[tuple[CompositeFile, dict[str, str]]]:
     """A clip of what all nodes of a cluster recorded, with fields for the answer. Raises as the reader's ``clip``.
 
@@ -63,10 +69,10 @@ async def clip_of(
     """
     gateway = request.app[GATEWAY]
     if gateway.node is None or READING.get() is not None or "node" in request.query:
-        async with gateway.archive_reader.clip(camera_id, start_90k, end_90k, rendition) as file:
+        async with gateway.archive_reader.clip(camera_id, start_90k, end_90k, rendition, most_of) as file:
             yield file, {}
         return
-    async with gateway.node.clips.clip(camera_id, start_90k, end_90k, rendition) as (file, away):
+    async with gateway.node.clips.clip(camera_id, start_90k, end_90k, rendition, most_of) as (file, away):
         yield file, away_header(away)
 
 

@@ -84,7 +84,12 @@ class JoinedClips:
 
     @contextlib.asynccontextmanager
     async def clip(
-        self, camera_id: str, start_90k: int, end_90k: int, rendition: RenditionName | None
+        self,
+        camera_id: str,
+        start_90k: int,
+        end_90k: int,
+        rendition: RenditionName | None,
+        most_of: Span | None = None,
     ) -> AsyncIterator[tuple[CompositeFile, list[str]]]:
         """As :meth:`hls.playback.reader.ArchiveReader.clip`, of all nodes; and the names of those that are missing."""
         if end_90k - start_90k > CLIP_MAX_S * CLOCK_RATE:
@@ -114,7 +119,7 @@ class JoinedClips:
         # It may have been writing a file that is not in the index.
         away += sorted(self._nodes.lost_after(start_90k / CLOCK_RATE) - {*asked})
         if not found:
-            async with self._own.clip(camera_id, start_90k, end_90k, rendition) as file:
+            async with self._own.clip(camera_id, start_90k, end_90k, rendition, most_of) as file:
                 yield file, away
             return
         found[self._own_name] = await self._own.segments.spans(camera_id, start_90k, end_90k, rendition)
@@ -130,7 +135,7 @@ class JoinedClips:
             parts = [self._part(piece, stored) for piece in pieces]
             name = f"joined-{camera_id}-{start_90k}-{end_90k}"
             loop = asyncio.get_running_loop()
-            file, _ = await loop.run_in_executor(files.executor, join_clip, files, parts, name)
+            file, _ = await loop.run_in_executor(files.executor, join_clip, files, parts, name, (), most_of)
             yield file, away
 
     async def _of_node(

@@ -1,4 +1,4 @@
-"""Clips: exact to the frame, across segments, gaps and changes of size, and readable in any range."""
+"""Clips: exact to the frame, across segments and gaps, of one codec and one size, and readable in any range."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.clock import CLOCK_RATE
-from gateway.errors import NotFoundError, StorageError
+from gateway.errors import ConflictError, NotFoundError, StorageError
+from gateway.times import parse_time
 from hls.archive.recording import SequenceNumbers
 from hls.archive.segment import SegmentWithFragments
 from hls.archive.segment_files import SegmentFiles
@@ -29,10 +30,10 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def recordings(data_dir: Path) -> list[SegmentWithFragments]:
-    """6 s in 2 s files with sound, a gap until second 60, and 4 s of another size, the last 2 s still growing."""
+    """6 s in 2 s files with sound, a gap until second 60, and 4 s with other keyframes, the last 2 s still growing."""
     numbers = SequenceNumbers()
     first = record(data_dir, encode(EncoderSettings(seconds=6, audio=True)), segment_s=2, numbers=numbers)
-    later = encode(EncoderSettings(seconds=4, audio=True, width=320, height=240), START_90K + 60 * CLOCK_RATE, run=2)
+    later = encode(EncoderSettings(seconds=4, audio=True, gop=5), START_90K + 60 * CLOCK_RATE, run=2)
     return [*first, *record(data_dir, later, segment_s=2, numbers=numbers, finish=False)]
 
 
@@ -93,6 +94,59 @@ def test_a_clip_shows_exactly_its_frames(
     probed = ffprobe(path)
     assert float(probed["format"]["duration"]) == pytest.approx(len(expected) / 10, abs=0.03)
     assert {stream["codec_name"] for stream in probed["streams"]} == {"h264", "aac"}
+
+
+@pytest.fixture(scope="module")
+def changing(data_dir: Path) -> list[SegmentWithFragments]:
+    """2 s of H.264, 3 s of H.265 from 2.0005 s on, and 2 s of H.264 in another size from 5.0005 s on."""
+    recordings, at_90k = list[SegmentWithFragments](), START_90K
+    for run, what in enumerate(
+        (
+            EncoderSettings(seconds=2),
+            EncoderSettings(seconds=3, hevc=True),
+            EncoderSettings(seconds=2, width=320, height=240),
+        )
+    ):
+        recordings += record(data_dir, encode(what, at_90k, run=run), "changing", segment_s=600)
+        at_90k = START_90K + (2 + 3 * run) * CLOCK_RATE + 45
+    return recordings
+
+
+def test_a_clip_has_one_codec_and_one_size(
+    data_dir: Path, changing: list[SegmentWithFragments], tmp_path: Path
+) -> None:
+    with pytest.raises(ConflictError) as refused:
+        cut(data_dir, changing, -10, 100)
+    assert refused.value.reason == "clip_format_changes"
+    times = str(refused.value.values["at"]).split(", ")
+    assert times == ["2026-11-22T18:50:02.000Z", "2026-11-22T18:50:05.000Z"]
+    # The times of the answer make clips that are not refused, and no frame is lost.
+    edges = [START_90K - CLOCK_RATE, *(parse_time(each, "at") for each in times), START_90K + 100 * CLOCK_RATE]
+    found = []
+    for start_90k, end_90k in pairwise(edges):
+        path = tmp_path / f"{start_90k}.mp4"
+        path.write_bytes(whole_bytes(make_clip(SegmentFiles(data_dir), changing, start_90k, end_90k)))
+        (stream,) = ffprobe(path, "-count_frames")["streams"]
+        assert decode(path) == ""
+        found.append((stream["codec_name"], stream["width"], stream["nb_read_frames"]))
+    assert found == [("h264", 160, "20"), ("hevc", 160, "30"), ("h264", 320, "20")]
+
+
+@pytest.mark.parametrize(("most_of", "codec", "frames"), [((0, 1.5), "h264", "20"), ((1.5, 6), "hevc", "30")])
+def test_a_clip_of_something_is_the_part_that_has_most_of_it(
+    data_dir: Path,
+    changing: list[SegmentWithFragments],
+    tmp_path: Path,
+    most_of: tuple[float, float],
+    codec: str,
+    frames: str,
+) -> None:
+    from_90k, to_90k = (START_90K + round(each * CLOCK_RATE) for each in most_of)
+    path = tmp_path / "clip.mp4"
+    clip = make_clip(SegmentFiles(data_dir), changing, START_90K, START_90K + 10 * CLOCK_RATE, (from_90k, to_90k))
+    path.write_bytes(whole_bytes(clip))
+    (stream,) = ffprobe(path, "-count_frames")["streams"]
+    assert (stream["codec_name"], stream["nb_read_frames"]) == (codec, frames)
 
 
 def test_audio_stays_in_sync_across_a_gap(

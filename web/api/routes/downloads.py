@@ -122,12 +122,13 @@ async def _keyframe(request: web.Request, whole: SegmentWithFragments) -> web.St
     {200: "video/mp4", 206: "video/mp4", 304: None},
     query={**{name: replace(parameter, required=True) for name, parameter in SPAN.items()}, **RENDITION},
     headers={"Range": RANGE},
-    errors=(400, 404, 416, 503),
+    errors=(400, 404, 409, 416, 503),
 )
 async def clip(request: web.Request) -> web.StreamResponse:
     """Download exactly one time range as one MP4, across segments and gaps.
 
-    It is of one stream: of the main stream, unless more was recorded of the sub stream.
+    It is of one stream: of the main stream, unless more was recorded of the sub stream. 409: the codec or the size of
+    the picture changes within it, at the times in `values`.
     """
     camera_id = request.match_info["camera"]
     start_90k, end_90k = time_range(request)

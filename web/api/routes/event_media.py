@@ -47,7 +47,8 @@ def _roll(name: str) -> Parameter:
 async def event_clip(request: web.Request) -> web.StreamResponse:
     """Download the recording of an event, with the seconds before and after it, as one MP4.
 
-    Of an event that goes on, it ends with what is on the disk.
+    Of an event that goes on, it ends with what is on the disk. If the codec or the size of the picture changes, it is
+    the part that has most of the event.
     """
     event = await _recorded_event(request)
     gateway = request.app[GATEWAY]
@@ -63,7 +64,8 @@ async def event_clip(request: web.Request) -> web.StreamResponse:
         hdrs.CONTENT_DISPOSITION: f'attachment; filename="{event.camera_id}_{event.id}.mp4"',
         hdrs.CACHE_CONTROL: NOT_STORED if event.is_open else "no-cache",
     }
-    async with clip_of(request, event.camera_id, start_90k, end_90k, rendition) as (file, fields):
+    most_of = event.start_90k, last_90k
+    async with clip_of(request, event.camera_id, start_90k, end_90k, rendition, most_of) as (file, fields):
         return await send_file(request, file, headers | fields)
 
 

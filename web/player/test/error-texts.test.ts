@@ -77,6 +77,17 @@ describe("errors in English", () => {
     expect(cameraReason("en", { error_code: "paused", error_message: "PATCH it" })).toContain("Resume it");
   });
 
+  it("have times of the reader's clock", () => {
+    const about = { error: "conflict", reason: "clip_format_changes" };
+    const values = { at: "2026-11-22T18:50:02.000Z, 2026-11-22T19:10:05.000Z" };
+    for (const language of ["en", "ko"] as const) {
+      const text = errorText(language, { ...about, values });
+      const format = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
+      for (const each of values.at.split(", ")) expect(text).toContain(format.format(new Date(each)));
+      expect(errorText(language, { ...about, values: { at: "soon" } })).toContain("soon");
+    }
+  });
+
   it("name a field as the form does", () => {
     const about = (message: string, field: string) =>
       JSON.stringify({ error: "bad_request", message, reason: "url_scheme", values: { field } });

@@ -15,10 +15,15 @@ export interface ErrorAbout {
   values?: Values | null | undefined;
 }
 
-const en: Record<ApiReason, string> = {
+/** What a sentence of its own has in every language: here are times. */
+type PageReason = ApiReason | "clip_format_changes";
+
+const en: Record<PageReason, string> = {
   camera_configured: "This camera is in liveedge.toml or the environment. Remove it there, or pause it.",
   camera_exists: "There is a camera “{camera_id}” already. Choose another id.",
   camera_unknown: "There is no camera “{camera_id}”.",
+  clip_format_changes:
+    "The camera changed its codec or the size of its picture at {at}. Save what is before and after that separately, or export it: an export has a file for each.",
   limit_reached: "There can be {limit} at most. Delete one that is not needed.",
   link_ended: "This link has ended. Ask its sender for another one.",
   link_gone: "This link has been revoked, or there was none.",
@@ -138,6 +143,8 @@ const ko: Record<ErrorCode | ErrorReason, string> = {
   nothing_recorded: "이 시간에는 녹화된 영상이 없습니다.",
   segment_gone: "이미 삭제된 녹화입니다.",
   event_gone: "이미 삭제된 이벤트입니다.",
+  clip_format_changes:
+    "카메라의 코덱이나 화면 크기가 바뀌어 한 파일로 저장할 수 없습니다({at}). 앞뒤를 따로 저장하거나 내보내기를 사용하세요. 내보내기에는 파일이 따로 들어갑니다.",
   clip_too_long: "클립은 최대 {minutes}분입니다. 나누어 저장하세요.",
   too_many_readers: "녹화를 읽는 요청이 너무 많습니다. 잠시 후 다시 시도하세요.",
   export_cameras: "카메라를 1대에서 {limit}대까지 선택하세요.",
@@ -246,6 +253,9 @@ const FIELDS_KO: Record<string, string> = {
   tour_seconds: "순환 보기 시간",
 };
 
+/** Lists of times, as RFC 3339. */
+const TIMES: ReadonlySet<string> = new Set(["at"]);
+
 const SIZES: ReadonlySet<string> = new Set(["needed", "left", "free"]);
 
 /** An error in a language; null for what has no text, where the gateway's own sentence is to be shown. */
@@ -253,7 +263,7 @@ export function errorText(language: Language, about: ErrorAbout): string | null 
   const { error, reason, values } = about;
   if (language === "en") return englishText(about);
   const texts: Record<string, string> = ko;
-  const words = wordsOf(values ?? {});
+  const words = wordsOf(language, values ?? {});
   for (const key of [reason ?? "", error]) {
     const text = interpolate(texts[key] ?? "", words);
     // A sentence needs all that it names: without a value, the next one is taken.
@@ -265,7 +275,7 @@ export function errorText(language: Language, about: ErrorAbout): string | null 
 function englishText({ error, reason, values, message }: ErrorAbout): string | null {
   const texts: Record<string, string> = en;
   // The sentence for a reason that has no text says more than that of its code.
-  const text = interpolate(texts[reason ?? error] ?? "", values ?? {});
+  const text = interpolate(texts[reason ?? error] ?? "", wordsWithTimes("en", values ?? {}));
   if (text && !text.includes("{")) return text;
   const field = values?.field;
   const label = typeof field === "string" ? FIELDS_EN[field] : undefined;
@@ -280,8 +290,20 @@ export function cameraReason(
   return (error_code && errorText(language, { error: error_code, reason: error_code })) || (error_message ?? "");
 }
 
-function wordsOf(values: Values): Values {
+function wordsWithTimes(language: Language, values: Values): Values {
   const words: Values = { ...values };
+  for (const [name, value] of Object.entries(values)) {
+    if (!TIMES.has(name) || typeof value !== "string") continue;
+    const times = value.split(", ").map((each) => new Date(each));
+    const format = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
+    if (!times.some((each) => Number.isNaN(each.getTime())))
+      words[name] = times.map((each) => format.format(each)).join(", ");
+  }
+  return words;
+}
+
+function wordsOf(language: Language, values: Values): Values {
+  const words = wordsWithTimes(language, values);
   for (const [name, value] of Object.entries(values)) {
     if (SIZES.has(name) && typeof value === "number") words[name] = `${(value / 1e9).toFixed(2)} GB`;
   }

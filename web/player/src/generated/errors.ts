@@ -59,6 +59,7 @@ export type ErrorReason =
   | "camera_unknown"
   | "camera_unmovable"
   | "certificate_refused"
+  | "clip_format_changes"
   | "clip_too_long"
   | "codec_unusable"
   | "data_dir_unwritable"
