@@ -11,6 +11,18 @@ from tests.support.gateway_process import GatewayProcess
 from tests.support.player import TIMEOUT_MS, embed, notice, plays
 from tests.support.rtsp import free_port
 
+MOMENTS_OF_LEAVING = [
+    ("signalingstatechange", "have-local-offer"),
+    ("icegatheringstatechange", "have-local-offer"),
+    ("signalingstatechange", "stable"),
+    ("iceconnectionstatechange", "checking"),
+    ("icecandidate", "stable"),
+    ("iceconnectionstatechange", "connected"),
+    ("connectionstatechange", "connecting"),
+    ("connectionstatechange", "connected"),
+]
+"""Events of an RTCPeerConnection, each with a state that it has then."""
+
 
 async def test_every_transport_plays_and_measures_its_latency(door: GatewayProcess, page: Page) -> None:
     for attributes in ("webrtc", 'webrtc" signaling="socketio', "hls", "jpeg", "mjpeg"):
@@ -103,18 +115,28 @@ async def test_players_that_leave_while_they_connect_are_freed(door: GatewayProc
       return player.state.mode;
     }"""
     assert await page.eval_on_selector("live-edge-player", mode) == "live"
-    # The transport is connected and the event about the connection is still to come: Chromium never frees a connection
-    # that is closed then.
-    await page.evaluate("""async () => {
+    # Chromium never frees a connection that is closed while some of its events are still to come. They come late, and
+    # together, on a page that is busy.
+    await page.evaluate(
+        """async ([moments, rounds, busyMs]) => {
       const Peer = RTCPeerConnection;
+      const leave = () => document.querySelector("live-edge-player")?.remove();
+      let moment = null;
       window.RTCPeerConnection = function (options) {
         const peer = new Peer(options);
-        peer.addEventListener("iceconnectionstatechange", () => {
-          if (peer.iceConnectionState === "connected") document.querySelector("live-edge-player")?.remove();
-        });
+        const [name, state] = moment;
+        const leaveIf = (wanted) => {
+          if (![peer.signalingState, peer.iceConnectionState, peer.connectionState].includes(wanted)) return;
+          leave();
+          const end = performance.now() + busyMs;
+          while (performance.now() < end);
+        };
+        peer.addEventListener(name, () => leaveIf(state));
+        // The moment may not come: all candidates may be there before the answer.
+        peer.addEventListener("connectionstatechange", () => leaveIf("connected"));
         return peer;
       };
-      const leaves = () => new Promise((resolve) => {
+      const left = () => new Promise((resolve) => {
         const observer = new MutationObserver(() => {
           if (document.querySelector("live-edge-player")) return;
           observer.disconnect();
@@ -122,14 +144,18 @@ async def test_players_that_leave_while_they_connect_are_freed(door: GatewayProc
         });
         observer.observe(document.body, { childList: true });
       });
-      document.querySelector("live-edge-player").remove();
-      for (let count = 0; count < 16; count++) {
-        const left = leaves();
-        document.body.innerHTML = '<live-edge-player camera="door" transports="webrtc"></live-edge-player>';
-        await left;
+      leave();
+      for (let round = 0; round < rounds; round++) {
+        for (moment of moments) {
+          const leaves = left();
+          document.body.innerHTML = '<live-edge-player camera="door" transports="webrtc"></live-edge-player>';
+          await leaves;
+        }
       }
       window.RTCPeerConnection = Peer;
-    }""")
+    }""",
+        [MOMENTS_OF_LEAVING, 2, 150],
+    )
     cdp = await page.context.new_cdp_session(page)
 
     async def all_are_freed() -> bool:
