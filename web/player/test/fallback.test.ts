@@ -1,11 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  CHECK_INTERVAL_MS,
-  type Command,
-  RETRY_MS,
-  STALL_CHECK_INTERVAL_MS,
-  TransportFallback,
-} from "../src/core/fallback.ts";
+import { CHECK_INTERVAL_MS, STALL_CHECK_INTERVAL_MS } from "../src/core/camera-checks.ts";
+import { type Command, RETRY_MS, TransportFallback } from "../src/core/fallback.ts";
 import { UPGRADE_DELAY_MS } from "../src/core/retry-schedule.ts";
 import {
   DEGRADED_MS,

@@ -24,6 +24,7 @@
 // 8. If the gateway reports the network as degraded, it sends few frames, and each may take DEGRADED_MS. No other
 //    transport would carry more, and this one recovers with the network.
 
+import { CameraChecks, CHECK_INTERVAL_MS, STALL_CHECK_INTERVAL_MS } from "./camera-checks.ts";
 import { RetrySchedule } from "./retry-schedule.ts";
 import { StartedTransport } from "./started-transport.ts";
 import { type Failure, TRANSPORTS, type TransportName } from "./transports.ts";
@@ -49,19 +50,8 @@ export interface CameraCheck {
   liveEdge: number | null;
 }
 
-/** A current transport without frames: what the gateway has captured since. */
-interface StallCheck {
-  /** The gateway's live edge at the first check. */
-  liveEdge: number | null;
-  /** When it was first known that the gateway has a newer frame. */
-  newerSince: number | null;
-}
-
 /** Between rounds while nothing works. */
 export const RETRY_MS = 700;
-export const CHECK_INTERVAL_MS = 1000;
-/** Between checks while it is not known whether the transport has stalled. */
-export const STALL_CHECK_INTERVAL_MS = 250;
 /** More time than this between two ticks, which come several times a second: the machine or the tab was suspended. */
 export const SUSPENDED_MS = 2000;
 /** A transport that has played for so long works again: its failures are forgotten. */
@@ -83,8 +73,7 @@ export class TransportFallback {
 
   private readonly schedule = new RetrySchedule();
   private retryAt = 0;
-  private checkedAt: number | null = null;
-  private stallCheck: StallCheck | null = null;
+  private readonly checks = new CameraChecks();
   private nextId = 1;
   private isVisible = true;
   private lastTick: number | null = null;
@@ -107,7 +96,7 @@ export class TransportFallback {
     );
     this.current = this.attempt = null;
     this.phase = "idle";
-    this.endCheck();
+    this.checks.end();
     this.isGatewayUnreachable = this.isWaitingForCamera = false;
     return commands;
   }
@@ -117,7 +106,7 @@ export class TransportFallback {
     const started = this.find(id);
     if (!started) return [];
     started.frame(now);
-    this.endCheck();
+    this.checks.end();
     this.isGatewayUnreachable = false;
     this.cameraDown = null;
     this.phase = "playing";
@@ -151,7 +140,7 @@ export class TransportFallback {
     const wasCurrent = started === this.current;
     if (wasCurrent) {
       this.current = null;
-      this.endCheck();
+      this.checks.end();
     } else this.attempt = null;
     if (failure.kind === "unauthorized") return [...commands, ...this.unauthorized(started.transport, failure)];
     if (failure.kind === "unreachable" || this.isGatewayUnreachable) {
@@ -179,7 +168,7 @@ export class TransportFallback {
 
   /** The answer to `check-camera`. */
   cameraChecked({ state, message, refusal, liveEdge }: CameraCheck, now: number): Command[] {
-    if (this.checkedAt === null) return [];
+    if (!this.checks.isChecking) return [];
     const { current } = this;
     const asking = current ?? this.attempt;
     if (refusal && asking) return this.unauthorized(asking.transport, refusal);
@@ -194,20 +183,17 @@ export class TransportFallback {
     if (state !== null && state !== "live") {
       this.cameraDown = { state, message };
       this.phase = "interrupted";
-      this.stallCheck = null;
+      this.checks.forget();
       return [];
     }
     if (this.cameraDown) {
       // The camera has just come back: give the transport its time again.
       this.cameraDown = null;
       current.lastFrame = now;
-      this.endCheck();
+      this.checks.end();
       return [];
     }
-    this.stallCheck ??= { liveEdge, newerSince: null };
-    if (liveEdge !== null && this.stallCheck.liveEdge !== null && liveEdge > this.stallCheck.liveEdge) {
-      this.stallCheck.newerSince ??= now;
-    }
+    this.checks.answered(liveEdge, now);
     return this.restartIfStalled(current, now);
   }
 
@@ -229,7 +215,7 @@ export class TransportFallback {
 
   /** The gateway did not answer `check-camera` or `wait-for-camera`. */
   gatewayUnreachable(): Command[] {
-    return this.checkedAt === null && !this.isWaitingForCamera ? [] : this.waitForGateway();
+    return !this.checks.isChecking && !this.isWaitingForCamera ? [] : this.waitForGateway();
   }
 
   /** The gateway answers again. */
@@ -253,7 +239,7 @@ export class TransportFallback {
     if (!isVisible || this.isGatewayUnreachable || this.isWaitingForCamera) return [];
     if (isResumed && this.current) return this.checkCamera(now);
     const { attempt } = this;
-    if (attempt && !this.current && now - Math.max(attempt.since, this.checkedAt ?? 0) >= CHECK_INTERVAL_MS) {
+    if (attempt && !this.current && this.checks.isDue(now, CHECK_INTERVAL_MS, attempt.since)) {
       return this.checkCamera(now);
     }
     if (attempt && now - attempt.since > attempt.firstFrameTimeout) {
@@ -273,7 +259,7 @@ export class TransportFallback {
     this.retryAt = now;
     this.allowFailed();
     const commands = this.tick(now, true);
-    if (commands.length > 0 || this.isGatewayUnreachable || !this.current || this.checkedAt !== null) return commands;
+    if (commands.length > 0 || this.isGatewayUnreachable || !this.current || this.checks.isChecking) return commands;
     return this.checkCamera(now);
   }
 
@@ -297,35 +283,24 @@ export class TransportFallback {
   private tickCurrent(current: StartedTransport, now: number): Command[] {
     const quiet = now - current.lastFrame;
     if (quiet > current.stallLimit) this.phase = "interrupted";
-    if (this.checkedAt === null && quiet <= current.quietLimit) return this.attempt ? [] : this.tryBetter(now);
+    if (!this.checks.isChecking && quiet <= current.quietLimit) return this.attempt ? [] : this.tryBetter(now);
     const commands = this.restartIfStalled(current, now);
     const interval = this.cameraDown ? CHECK_INTERVAL_MS : STALL_CHECK_INTERVAL_MS;
-    if (commands.length > 0 || now - (this.checkedAt ?? 0) < interval) return commands;
+    if (commands.length > 0 || !this.checks.isDue(now, interval)) return commands;
     return this.checkCamera(now);
   }
 
   private restartIfStalled(current: StartedTransport, now: number): Command[] {
-    const { stallCheck } = this;
-    if (!stallCheck) return [];
-    const isStalled =
-      stallCheck.liveEdge === null
-        ? now - current.lastFrame > current.stallLimit
-        : stallCheck.newerSince !== null && now - stallCheck.newerSince >= current.frameDelayMax;
-    return isStalled ? this.failed(current.id, { kind: "stalled", message: "" }, now) : [];
+    return this.checks.isStalled(current, now) ? this.failed(current.id, { kind: "stalled", message: "" }, now) : [];
   }
 
   private checkCamera(now: number): Command[] {
-    this.checkedAt = now;
+    this.checks.begin(now);
     return [{ type: "check-camera" }];
   }
 
-  private endCheck(): void {
-    this.checkedAt = null;
-    this.stallCheck = null;
-  }
-
   private waitForGateway(): Command[] {
-    this.endCheck();
+    this.checks.end();
     this.phase = this.current ? "interrupted" : "waiting";
     if (this.isGatewayUnreachable) return [];
     this.isGatewayUnreachable = true;
