@@ -163,3 +163,63 @@ async def test_players_that_leave_while_they_connect_are_freed(door: GatewayProc
         return [await count_kept(cdp, name) for name in names] == [0, 0, 0]
 
     await eventually(all_are_freed, "no connection, video or player is kept")
+
+
+MOVES = {
+    "append": "(player, place) => place.append(player)",
+    "remove and insert": "async (player, place) => { player.remove(); await null; place.insertBefore(player, null); }",
+    "moveBefore": "(player, place) => place.moveBefore(player, null)",
+}
+"""Each moves the player to another place of the page."""
+
+
+async def test_a_player_that_is_moved_keeps_what_it_shows(two_hours: tuple[GatewayProcess, int], page: Page) -> None:
+    gateway, start_s = two_hours
+    await embed(page, gateway.url)
+    await plays(page, "webrtc")
+    player = page.locator("live-edge-player")
+
+    async def moved(by: str) -> object:
+        """What is shown after a move, and whether it is on the surface from before."""
+        return await player.evaluate(
+            """async (player, move) => {
+              const { surface, parentElement } = player;
+              const place = document.body.appendChild(document.createElement("div"));
+              await eval(move)(player, place);
+              await new Promise((resolve) => setTimeout(resolve, 100));
+              if (player.parentElement !== place || place === parentElement) return "not moved";
+              const { mode, status } = player.state;
+              return [mode, status, surface === player.surface, surface?.paused ?? true];
+            }""",
+            MOVES[by],
+        )
+
+    for by in MOVES:
+        assert await moved(by) == ["live", "live", True, False], by
+    await player.evaluate("(player) => player.pause()")
+    for by in MOVES:
+        assert await moved(by) == ["paused", "off", True, True], by
+
+    await player.evaluate("(player, time) => player.seek(time)", (start_s + 600) * 1000)
+    await page.wait_for_function("() => document.querySelector('live-edge-player').captureTime", timeout=TIMEOUT_MS)
+    for by in MOVES:
+        assert await moved(by) == ["recording", "recording", True, False], by
+    await player.evaluate("(player) => player.pause()")
+    time_ms = await player.evaluate("(player) => player.playbackTime")
+    for by in MOVES:
+        assert await moved(by) == ["recording", "recording", True, True], by
+    assert await player.evaluate("(player) => player.playbackTime") == time_ms
+
+    # What changes on the way holds, and a player that does not come back has ended.
+    await player.evaluate("""(player) => {
+      player.remove();
+      player.seekToLiveEdge();
+      document.body.append(player);
+    }""")
+    await plays(page, "webrtc")
+    left = await page.evaluate_handle("() => document.querySelector('live-edge-player')")
+    await left.evaluate("(player) => player.remove()")
+    await page.wait_for_function(
+        "(player) => player.surface === null && !player.shadowRoot.querySelector('video')", arg=left, timeout=TIMEOUT_MS
+    )
+    await eventually(lambda: not any(gateway.camera("door")["viewers"].values()), "the gateway has no viewer")

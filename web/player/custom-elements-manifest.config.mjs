@@ -1,7 +1,14 @@
 // The manifest of the package (custom-elements.json): what @custom-elements-manifest/analyzer reads from the element's
 // source, less what is private, in the one module that a user imports.
 
-const INTERNAL = ["connectedCallback", "disconnectedCallback", "attributeChangedCallback", "observedAttributes"];
+const INTERNAL = [
+  "connectedCallback",
+  "disconnectedCallback",
+  "connectedMoveCallback",
+  "adoptedCallback",
+  "attributeChangedCallback",
+  "observedAttributes",
+];
 const MODULE = "dist/index.js";
 
 function isPublic({ name, privacy, kind, description }) {

@@ -13,6 +13,7 @@ import { keepFloating } from "./picture-in-picture.ts";
 import { PlayerAttributes, PROPERTIES } from "./player-attributes.ts";
 import { isSameState, liveState, type PlayerState, pausedState, recordingState } from "./player-state.ts";
 import { Poster } from "./poster.ts";
+import { Presence } from "./presence.ts";
 import { RecordingControl } from "./recording-control.ts";
 import { toBlob } from "./snapshot.ts";
 import { TalkButton } from "./talk-button.ts";
@@ -121,7 +122,7 @@ export class LiveEdgePlayer extends PlayerAttributes {
     scale: () => this.digitalZoom.scale,
     starting: () => {
       const isWanted = () => this.live?.fallback.current == null && this.recording === null;
-      void this.poster.load(this.api, this.camera, this.disconnecting.signal, isWanted);
+      void this.poster.load(this.api, this.camera, this.presence.signal, isWanted);
     },
     mount: (surface) => this.surfaces.append(asSurface(surface)),
     show: (surface) => this.showSurface(surface),
@@ -134,8 +135,12 @@ export class LiveEdgePlayer extends PlayerAttributes {
     },
   });
 
-  private disconnecting = new AbortController();
+  private readonly presence = new Presence(this.root, {
+    began: (signal) => this.begin(signal),
+    ended: () => this.end(),
+  });
   private readonly recordingControl = new RecordingControl(this, {
+    isActive: () => this.presence.isActive,
     api: () => this.api,
     now: () => this.now,
     rendition: () => recordedRendition(this.rendition, this.liveControl.rendition),
@@ -264,31 +269,24 @@ export class LiveEdgePlayer extends PlayerAttributes {
   // --- lifecycle
 
   connectedCallback(): void {
-    this.disconnecting = new AbortController();
-    const { signal } = this.disconnecting;
-    this.visibility.watch(signal);
-    const timer = setInterval(() => void this.updateStatistics(), STATISTICS_INTERVAL_MS);
-    signal.addEventListener("abort", () => clearInterval(timer));
-    this.upgradeProperties();
-    this.setAttribute("role", "group");
-    this.controlButtons.update();
-    this.updateTalk();
-    document.addEventListener("visibilitychange", () => document.hidden && this.talkButton.end(), { signal });
-    window.addEventListener("pagehide", () => this.talkButton.end(), { signal });
-    this.notify();
+    this.presence.connected();
   }
 
   disconnectedCallback(): void {
-    this.disconnecting.abort();
-    this.looking.abort();
-    this.talkButton.hide();
-    this.overlay.close();
-    this.recordingControl.stop();
-    this.liveControl.stop();
+    this.talkButton.end();
+    this.presence.disconnected();
+  }
+
+  /** With `moveBefore()`, all stays as it is. Without this method, the browser would call the two above. */
+  connectedMoveCallback(): void {}
+
+  /** In another document, the player begins anew. */
+  adoptedCallback(): void {
+    this.presence.end();
   }
 
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
-    if (before === after || !this.isConnected) return;
+    if (before === after || !this.presence.isActive) return;
     if (name === "muted") {
       this.applyMuted();
       this.controlButtons.update();
@@ -315,6 +313,27 @@ export class LiveEdgePlayer extends PlayerAttributes {
 
   // --- internals
 
+  private begin(signal: AbortSignal): void {
+    this.visibility.watch(signal);
+    const timer = setInterval(() => void this.updateStatistics(), STATISTICS_INTERVAL_MS);
+    signal.addEventListener("abort", () => clearInterval(timer));
+    this.upgradeProperties();
+    this.setAttribute("role", "group");
+    this.controlButtons.update();
+    this.updateTalk();
+    document.addEventListener("visibilitychange", () => document.hidden && this.talkButton.end(), { signal });
+    window.addEventListener("pagehide", () => this.talkButton.end(), { signal });
+    this.notify();
+  }
+
+  private end(): void {
+    this.looking.abort();
+    this.talkButton.hide();
+    this.overlay.close();
+    this.recordingControl.stop();
+    this.liveControl.stop();
+  }
+
   /** Half duplex: while somebody talks, the player is silent, so that the camera does not hear itself. */
   private get isSilent(): boolean {
     return this.muted || this.talkButton.state !== "idle";
@@ -340,7 +359,7 @@ export class LiveEdgePlayer extends PlayerAttributes {
 
   /** Start or stop live playback. */
   private update(): void {
-    if (this.isConnected && !this.isPausedByUser && !this.recording) this.liveControl.play();
+    if (this.presence.isActive && !this.isPausedByUser && !this.recording) this.liveControl.play();
     // A recording takes over with its first frame. Until then the live video stays.
     else if (!this.recording || this.recordingControl.isShown) this.liveControl.stop();
     else this.liveControl.keep();

@@ -17,10 +17,11 @@ const LIVE_EDGE_MS = 1000;
 interface Player {
   readonly camera: string;
   readonly muted: boolean;
-  readonly isConnected: boolean;
 }
 
 export interface RecordingControlEvents {
+  /** Whether the player is on a page. */
+  isActive(): boolean;
   api(): Api;
   /** The gateway's clock, ms. */
   now(): number;
@@ -57,7 +58,7 @@ export class RecordingControl {
     const asked = ++this.asked;
     if (!this.current) {
       const { RecordingPlayback } = await import("./recording-playback.ts");
-      if (!player.isConnected || asked !== this.asked) return;
+      if (!events.isActive() || asked !== this.asked) return;
       this.current = new RecordingPlayback(events.api(), player.camera, player.muted, events.rendition, {
         changed: () => events.changed(),
         reachedLiveEdge: () => events.goLive(),
