@@ -8,6 +8,7 @@ from enum import Enum
 
 from gateway.camera_settings import CAMERA_ID, CameraSettings, RecordMode, StartMode
 from gateway.capture.publish_point import PUBLISH_URLS
+from gateway.capture.url import FAKE_URL
 from gateway.capture_settings import EngineName
 from gateway.config.messages import Fault, InvalidSettingsError, unknown
 from gateway.config.place import NOWHERE, Where, respell
@@ -18,7 +19,7 @@ TABLE_ONLY = ("url", "sub_url", "onvif_url", "talk_url", "engine")
 _RTSP = ("rtsp://", "rtsps://", "rtsp+http://", "rtsps+http://")
 _OTHERS = ("http://", "https://", "rtmp://", "rtmps://", "udp://", "rtp://", "file:///")
 _SCHEMES: dict[str, tuple[str, ...]] = {
-    EngineName.AUTO: (*_RTSP, *_OTHERS, *PUBLISH_URLS),
+    EngineName.AUTO: (*_RTSP, *_OTHERS, *PUBLISH_URLS, FAKE_URL),
     EngineName.RTSP: _RTSP,
     EngineName.PYAV: (*_RTSP, *_OTHERS),
     EngineName.OPENCV: _RTSP,

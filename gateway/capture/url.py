@@ -28,6 +28,9 @@ _AUTHORITY = re.compile(
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
+FAKE_URL = "fake://"
+"""How the URL of the test picture begins."""
+
 _DEFAULT_PORTS = {
     "rtsp": 554,
     "rtsps": 322,

@@ -4,7 +4,8 @@ Rules:
 
 1. ``rtsp://`` and ``rtsps://`` go to :class:`~gateway.capture.engines.rtsp.RtspCaptureEngine`, ``publish:`` and
    ``whip:`` to
-   :class:`~gateway.capture.engines.publish.PublishCaptureEngine`, other schemes to
+   :class:`~gateway.capture.engines.publish.PublishCaptureEngine`, ``fake://`` to
+   :class:`~gateway.capture.engines.fake.FakeLiveStreamGenerator`, other schemes to
    :class:`~gateway.capture.engines.pyav.PyAVCaptureEngine`.
 2. A camera whose video has a format that the first does not know (MPEG-TS in RTP, for example) is pulled by the second.
    This is remembered for :data:`REMEMBER_S`, so that a reconnect does not open the camera twice.
@@ -16,14 +17,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from gateway.capture.camera_errors import UnknownCodecError
-from gateway.capture.engine import AsyncCaptureEngine, CaptureSource
+from gateway.capture.engine import AsyncCaptureEngine, CaptureEngine, CaptureSource
+from gateway.capture.engines.fake import FakeLiveStreamGenerator
 from gateway.capture.engines.publish import PublishCaptureEngine
 from gateway.capture.engines.pyav import PyAVCaptureEngine
 from gateway.capture.engines.rtsp import RtspCaptureEngine
 from gateway.capture.publish_point import PUBLISH_URLS
 from gateway.capture.rtsp_connect import SCHEMES as RTSP_SCHEMES
 from gateway.capture.runner import EngineRunner
-from gateway.capture.url import file_path, parse
+from gateway.capture.url import FAKE_URL, file_path, parse
 from gateway.clock import SYSTEM_CLOCK, Clock
 from gateway.media import Packet
 
@@ -70,6 +72,9 @@ class AutoCaptureEngine(AsyncCaptureEngine):
         if self.source.url.strip() in PUBLISH_URLS:
             await self._run_inner(PublishCaptureEngine(self.source, self.clock), on_packet)
             return
+        if self.source.url.strip().lower().startswith(FAKE_URL):
+            await self._run_in_thread(FakeLiveStreamGenerator(self.source, self.clock), on_packet)
+            return
         is_rtsp = file_path(self.source.url) is None and parse(self.source.url).scheme in RTSP_SCHEMES
         if is_rtsp and self.clock.monotonic() >= _needs_pyav.get(self._key, 0.0):
             try:
@@ -79,7 +84,7 @@ class AutoCaptureEngine(AsyncCaptureEngine):
                 camera_id = self.source.camera_id
                 log.warning("camera %s: %s; PyAV (libav) is tried", camera_id, error, extra={"camera": camera_id})
                 self._remember()
-        await self._run_pyav(on_packet)
+        await self._run_in_thread(PyAVCaptureEngine(self.source, self.clock), on_packet)
 
     async def _run_inner(self, engine: AsyncCaptureEngine, on_packet: Callable[[Packet], None]) -> None:
         engine.counters = self.counters
@@ -92,8 +97,7 @@ class AutoCaptureEngine(AsyncCaptureEngine):
         while len(_needs_pyav) > REMEMBER_MAX:
             _needs_pyav.popitem(last=False)
 
-    async def _run_pyav(self, on_packet: Callable[[Packet], None]) -> None:
-        engine = PyAVCaptureEngine(self.source, self.clock)
+    async def _run_in_thread(self, engine: CaptureEngine, on_packet: Callable[[Packet], None]) -> None:
         engine.counters = self.counters
         runner = self._runner = EngineRunner(engine, on_packet)
         runner.start()

@@ -56,6 +56,14 @@ async def test_everything_else_is_pulled_by_pyav() -> None:
     assert packets[0].is_keyframe
 
 
+async def test_the_test_picture_is_generated() -> None:
+    packets, engine = await pull("fake://door?width=320&height=180")
+    assert (packets[0].info.video.width, packets[0].info.video.height) == (320, 180)
+    assert {packet.run for packet in packets} == {3}
+    assert engine._runner is not None
+    assert not engine._runner.is_running
+
+
 async def test_a_format_that_ours_does_not_know_is_pulled_by_pyav_and_remembered(
     rtsp_server: RtspServer, caplog: pytest.LogCaptureFixture
 ) -> None:
