@@ -135,7 +135,7 @@ class GatewaySettings(CameraDefaults, WebRtcSettings, RtspServerSettings, Transc
         if "rtsp_url" in file.values and isinstance(default, Mapping) and "url" in default:
             message = "rtsp_url is the url of [cameras.default], which has one too: remove one of them"
             raise InvalidSettingsError(Fault(file.where("rtsp_url"), "rtsp_url", message))
-        for camera_id, table in self.camera_tables().items():
+        for camera_id, table in (self.camera_tables() or DEMO_TABLES).items():
 
             def where(*keys: str, camera_id: str = camera_id) -> Place:
                 if keys == ("url",) and camera_id == DEFAULT_CAMERA and self.rtsp_url is not None:

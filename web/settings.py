@@ -3,10 +3,11 @@
 Each package defines its own settings; this module puts the groups together. :func:`load_settings` loads them.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, IPvAnyNetwork, model_validator
+from pydantic import AfterValidator, BeforeValidator, IPvAnyNetwork, model_validator
 from pydantic_settings import NoDecode
 
 from gateway.camera_settings import CameraSettings, StartMode
@@ -31,10 +32,22 @@ def _networks(value: object) -> object:
     return networks
 
 
+def _check_origins(origins: list[str]) -> list[str]:
+    """Refuse what no browser sends as ``Origin`` (RFC 6454 §6.2): an origin has a scheme, and no path."""
+    for origin in origins:
+        if origin not in ("*", "null") and not _ORIGIN.fullmatch(origin):
+            raise ValueError(
+                "each is an origin as browsers send it, with its scheme and without a path, as in"
+                " https://wall.example.org or http://127.0.0.1:5173; * is all"
+            )
+    return origins
+
+
 Networks = Annotated[list[IPvAnyNetwork], NoDecode, BeforeValidator(_networks)]
 
 
 PORT_MAX = 65_535
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@]+/?")
 
 
 class LogFormat(StrEnum):
@@ -56,10 +69,10 @@ class ServerSettings(SettingsGroup):
         applies=Applies.RESTART,
     )
     port: int = setting(8000, ge=0, le=65_535, help="port for HTTP; `0` takes a free port", applies=Applies.RESTART)
-    cors_origins: CommaList = setting(
+    cors_origins: Annotated[CommaList, AfterValidator(_check_origins)] = setting(
         [],
         example=["https://intranet.example"],
-        help="origins of other pages that may use the gateway",
+        help="origins of other pages that may use the gateway: scheme, host and port; `*` is all",
         applies=Applies.LIVE,
     )
     allowed_hosts: CommaList = setting(

@@ -176,7 +176,9 @@ def check_url(url: str) -> str:
     except ValueError:
         is_readable = False
     if not is_readable:
-        raise ValueError("is not a URL with a host, and a port from 1 to 65535 if any")
+        raise ValueError(
+            "is not a URL with a host, and a port from 1 to 65535 if any, as in https://gateway.example:8443"
+        )
     return url
 
 

@@ -23,6 +23,7 @@ CLOSE_ENOUGH = 0.72
 _HEADER = re.compile(r"\s*\[\[?(?P<keys>[^\[\]]+)\]\]?\s*(?:#.*)?$")
 _PAIR = re.compile(r"""\s*(?P<keys>(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
 _KEY = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+_BLANK_IN_HEADER = re.compile(r"\s*\[[\w.-]+[ \t]+[\w.-]")
 _AT = re.compile(r"\(at line (?P<line>\d+), column (?P<column>\d+)\)$")
 
 
@@ -96,6 +97,8 @@ def _invalid(path: Path, text: str, error: str) -> str:
         return f"{path.name} is not valid TOML: {error}"
     what = f"{error[: at.start()].strip()}, column {at['column']}"
     hint = ': text is written in quotes, as in host = "127.0.0.1"' if what.startswith("Invalid value") else ""
+    if _BLANK_IN_HEADER.match(text.split("\n")[int(at["line"]) - 1]):
+        hint = ": a name has no blanks, as in [cameras.front-door]"
     return f"{path.name}, line {at['line']}: is not valid TOML: {what}{hint}"
 
 

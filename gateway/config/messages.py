@@ -98,7 +98,7 @@ def _fault(item: ErrorDetails, where: Where, model: type[BaseModel], subject: st
     elif is_missing and place:
         message = f"{name} is missing: add it to the table, as in {DOCUMENTATION}"
     elif kind in _OF_TABLES and place:
-        message = f"{name}: must be a table"
+        message = f"{name}: must be a table" + (f": write [{name}.NAME], without a list" if kind == "dict_type" else "")
     else:
         message = f"{name}: {_describe(item, fields_at(model, keys[:-1]).get(keys[-1]))}"
     return Fault(place, ".".join(keys), subject + message)

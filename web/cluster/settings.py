@@ -14,8 +14,12 @@ from gateway.config.messages import contradiction
 
 def _cores(value: object) -> object:
     """``auto`` is the number of cores that this process may use."""
-    if not isinstance(value, str) or value.strip().lower() != "auto":
+    if not isinstance(value, str):
         return value
+    if value.strip().isdecimal():
+        return int(value)
+    if value.strip().lower() != "auto":
+        raise ValueError("must be a whole number of processes, or auto")
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
