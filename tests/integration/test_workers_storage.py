@@ -9,6 +9,7 @@ import pytest
 
 from hls.archive.segment import segment_path
 from tests.integration.test_workers import owners, request, shares, status
+from tests.integration.test_workers_down import down, is_known_to_be_down
 from tests.support.eventually import eventually_sync
 from tests.support.gateway_process import GatewayProcess
 from tests.support.s3_server import S3Server
@@ -48,6 +49,14 @@ def test_what_all_workers_recorded_is_uploaded_and_found_again_without_the_disk(
             key = f"{segment_path(Path(folder), camera, name)}"
             eventually_sync(lambda key=key: key in own_s3.keys("site"), "its worker uploads it")  # type: ignore[misc]
         eventually_sync(lambda: status(gateway)["archive"]["storage"]["segments_uploaded"] >= 2, "it says so")
+        (camera,) = (each for each, worker in workers.items() if worker == "worker-2")
+        with down(gateway) as there:
+            eventually_sync(lambda: is_known_to_be_down(gateway), "the other worker knows")
+            segment_path(there, camera, names[camera]).unlink(missing_ok=True)
+            (found,) = [each for each in recordings(gateway, camera) if each["id"] == names[camera]]
+            code, body = request(gateway, "GET", found["url"])
+            assert (code, len(body)) == (200, found["size"])
+        eventually_sync(lambda: not is_known_to_be_down(gateway), "it is started again", limit_s=120)
     shutil.rmtree(tmp_path / "data")
     with gateway:
         for camera, name in names.items():
