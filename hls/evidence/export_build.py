@@ -20,7 +20,7 @@ from typing import Any
 
 from gateway.camera_settings import RenditionName
 from gateway.clock import CLOCK_RATE, to_rfc3339
-from gateway.errors import LiveedgeError, NotFoundError, StorageError
+from gateway.errors import LiveedgeError, NodeAwayError, NotFoundError
 from gateway.event import Event, EventFilter, EventOrder
 from hls.archive.segment import RecordedStream, Segment, SegmentState, SegmentWithFragments
 from hls.archive.segment_files import SegmentFiles
@@ -29,7 +29,7 @@ from hls.evidence import manifest as files
 from hls.evidence.burn_process import burn
 from hls.evidence.clip_spans import clip_spans, file_time
 from hls.evidence.export_job import ExportJob
-from hls.evidence.export_parts import ExportParts, Holders, add_part
+from hls.evidence.export_parts import ExportParts, Holders, add_part, incomplete
 from hls.evidence.export_zip import READ_BYTES, CancelledExportError, ExportZip, Written, pieces_of
 from hls.evidence.reader import EvidenceReader
 from hls.playback.clip import ClipSpan, make_clip_with_spans
@@ -131,18 +131,19 @@ class ExportBuild:
             await loop.run_in_executor(self._executor, archive.close)
         result: dict[str, Any] = {"size": await loop.run_in_executor(self._executor, lambda: path.stat().st_size)}
         if away := self._holders.away:
-            nodes = ", ".join(away)
-            lack = StorageError(f"what {nodes} recorded is not in it, as that node is away: see its manifest")
-            lack.because("export_incomplete", nodes=nodes)
-            result |= {"message": str(lack), "reason": lack.reason, "values": dict(lack.values)}
+            result |= incomplete(away)
         return result
 
     def close(self) -> None:
         """Let retention have the recordings again."""
         self._pins.close()
 
-    def _nothing(self) -> NotFoundError:
-        request = self.job.request
+    def _nothing(self) -> LiveedgeError:
+        request, away = self.job.request, self._holders.away
+        if away:
+            return NodeAwayError(
+                away[0], f"{', '.join(away)} may have recorded it, and is away: no other node has any of it"
+            )
         return NotFoundError(
             f"nothing is recorded of {', '.join(request.cameras)} from {to_rfc3339(request.start_90k)} to"
             f" {to_rfc3339(request.end_90k)}"
@@ -151,7 +152,7 @@ class ExportBuild:
     async def _take(
         self, archive: ExportZip, node: str, path: Path, cameras: list[dict[str, Any]], keys: list[dict[str, str]]
     ) -> None:
-        """Rule 4: add what another node has recorded."""
+        """Rule 4: add what another node has recorded. One that is lost is away as one that was before."""
         assert self._parts is not None
         loop = asyncio.get_running_loop()
         try:
@@ -160,6 +161,8 @@ class ExportBuild:
                 found = await loop.run_in_executor(self._executor, add_part, archive, path, node, taken)
                 cameras += found[0]
                 keys += found[1]
+        except NodeAwayError:
+            self._holders.away = sorted({*self._holders.away, node})
         finally:
             await loop.run_in_executor(self._executor, lambda: path.unlink(missing_ok=True))
 

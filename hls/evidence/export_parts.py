@@ -4,8 +4,8 @@ Rules:
 
 1. The part of a node is an export as any other, with a manifest that the node has signed. What is taken from it is
    compared with that manifest, and goes into the manifest of the whole, with the node's public keys.
-2. A node that is away is named in the manifest and in the message of the export: nobody is to believe that nothing was
-   recorded there.
+2. A node that is away, or is lost before its part is here, is named in the manifest and in the message of the export:
+   nobody is to believe that nothing was recorded there. Asked for again when it is back, the export has it.
 """
 
 import zipfile
@@ -40,9 +40,18 @@ class ExportParts(Protocol):
     async def fetch(self, node: str, request: ExportRequest, path: Path, is_cancelled: Callable[[], bool]) -> bool:
         """Have a node export its part, and write its ZIP to ``path``. False: it has recorded nothing of it.
 
-        Raises a ``LiveedgeError``, ``OSError``, and :class:`~hls.evidence.export_zip.CancelledExportError`.
+        Raises ``NodeAwayError`` where it is lost, another ``LiveedgeError``, ``OSError``, and
+        :class:`~hls.evidence.export_zip.CancelledExportError`.
         """
         ...
+
+
+def incomplete(away: Collection[str]) -> dict[str, Any]:
+    """What an export says that lacks what these nodes have recorded (rule 2), for the result of its job."""
+    nodes = ", ".join(away)
+    lack = StorageError(f"what {nodes} recorded is not in it, as that node is away: see its manifest")
+    lack.because("export_incomplete", nodes=nodes)
+    return {"message": str(lack), "reason": lack.reason, "values": dict(lack.values)}
 
 
 def add_part(

@@ -78,7 +78,10 @@ class FolderExports:
         """As of the port."""
         for tries_left in range(TRIES - 1, -1, -1):
             process = self._folders.process(node)
-            there = await self._there(node, request)
+            try:
+                there = await self._there(node, request)
+            except LiveedgeError as error:
+                raise NodeAwayError(node, f"{node} is down, and its recordings cannot be read: {error}") from None
             if there is not None:
                 return await self._build(there, request, path, is_cancelled)
             try:
@@ -109,7 +112,7 @@ class FolderExports:
         return False
 
     async def _there(self, name: str, request: ExportRequest) -> AwayNode | None:
-        """Its recordings of all cameras; ``None``: it is alive. Raises ``StorageError``."""
+        """Its recordings of all cameras; ``None``: it is alive. Raises ``LiveedgeError``."""
         there = None
         for camera_id in request.cameras:
             there = await self._folders.of_span(name, camera_id, request.start_90k, request.end_90k)

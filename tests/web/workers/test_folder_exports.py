@@ -11,7 +11,7 @@ import pytest
 
 from gateway.clock import CLOCK_RATE
 from gateway.cluster.model import Node, View
-from gateway.errors import NodeAwayError, StorageError
+from gateway.errors import NodeAwayError
 from hls.archive.segment import Segment
 from hls.evidence.export_job import ExportRequest
 from hls.evidence.export_parts import Holders, add_part
@@ -79,7 +79,7 @@ async def test_who_can_be_read_is_not_away(workers: Workers, recorded: list[Segm
     assert not await parts.fetch("worker-1", other, tmp_path / "part.zip", never)
     workers.alive(2)
     assert await exports(workers, living).holders(REQUEST) == Holders(["worker-1"], ["worker-3"]), "it has no index"
-    with pytest.raises(StorageError):
+    with pytest.raises(NodeAwayError, match="cannot be read"):
         await parts.fetch("worker-3", REQUEST, tmp_path / "part.zip", never)
     assert living.fetched == []
     await workers.folders.close()
