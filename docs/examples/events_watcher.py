@@ -9,6 +9,7 @@ from liveedge_client import Liveedge, LiveedgeError, UnavailableError
 
 
 async def watch(url: str, folder: Path, token: str | None) -> None:
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     async with Liveedge(url, token) as gateway:
         for camera in await gateway.cameras():
             print(f"{camera.camera_id} is {camera.state}", flush=True)
