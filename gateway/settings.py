@@ -153,6 +153,10 @@ class GatewaySettings(CameraDefaults, WebRtcSettings, RtspServerSettings, Transc
             tables[DEFAULT_CAMERA] = {**tables.get(DEFAULT_CAMERA, {}), "url": self.rtsp_url.get_secret_value()}
         return tables
 
+    def is_configured(self, camera_id: str) -> bool:
+        """Whether :meth:`camera_tables` has a camera."""
+        return camera_id in self.cameras or (camera_id == DEFAULT_CAMERA and self.rtsp_url is not None)
+
     def camera_settings(self) -> Mapping[str, CameraSettings]:
         """Every camera with its defaults filled in; the camera ``demo`` where none is configured.
 

@@ -96,7 +96,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
         "cluster": {"settings", "auth"},
         "workers": {
             *("settings", "announcement", "auth", "cluster", "descriptors", "listen_error", "private_files"),
-            "socket_activation",
+            *("socket_activation", "polled_answer"),
         },
         "observability": {"settings", "gateway", "auth"},
         "observability.metrics": {
@@ -131,6 +131,7 @@ FOLDERS: dict[str, dict[str, set[str]]] = {
             "wall_store",
             "webhooks",
             "push",
+            "polled_answer",
         },
         "player": set(),
     },

@@ -93,7 +93,7 @@ class CameraStore:
 
     def is_configured(self, camera_id: str) -> bool:
         """Whether the settings, and not the API, define a camera."""
-        return camera_id in self.settings.camera_tables()
+        return self.settings.is_configured(camera_id)
 
     def is_url_by_api(self, camera_id: str, rendition: RenditionName = RenditionName.MAIN) -> bool:
         """Whether the API set the URL of a camera's stream."""

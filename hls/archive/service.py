@@ -211,11 +211,11 @@ class Archive:
         """The status of each recorder."""
         yield from self._recorders.statuses()
 
-    def status(self) -> ArchiveStatus:
-        """The archive, as ``/api/status`` shows it."""
+    def status(self, *, with_cameras: bool = True) -> ArchiveStatus:
+        """The archive, as ``/api/status`` shows it; ``with_cameras`` says whether with the state of each recording."""
         space = self.retention_job.disk_space
         return ArchiveStatus(
-            cameras=dict(self.recorders()),
+            cameras=dict(self.recorders()) if with_cameras else {},
             index_error=self.index_sync.error,
             index_is_incomplete=self.index_sync.is_incomplete,
             index_repairs=self.index_sync.repairs,

@@ -106,7 +106,7 @@ def _findings(gateway: Gateway) -> Iterator[Finding]:
 
 
 def _archive(gateway: Gateway) -> Iterator[Finding]:
-    status = gateway.archive.status()
+    status = gateway.archive.status(with_cameras=False)
     for (camera_id, name), recorder in gateway.archive.streams():
         is_main = name is RenditionName.MAIN
         if recorder.error is not None and recorder.error != status.index_error:

@@ -22,6 +22,7 @@ from gateway.errors import NodeAwayError
 from web.cluster.forwarding import Forwarding, fields_of
 from web.cluster.nodes import away_header
 from web.cluster.relay_sender import KIND as RELAY
+from web.polled_answer import polled_answer
 from web.workers.worker import node_name, worker_number
 
 ANSWER_S = 5.0
@@ -29,6 +30,8 @@ ANSWER_S = 5.0
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
 
 EXPORTS = "/api/exports"
+
+POLLED = frozenset({"/api/status", "/api/cameras"})
 
 Parts = Mapping[int, Any]
 """The answers by the number of their worker."""
@@ -66,6 +69,8 @@ async def merged(
     if path == EXPORTS:
         headers = {**headers, **away_header([node_name(each) for each in workers.missing(given)])}
     body = MERGED[path](request, {number: each[1] for number, each in given.items()}, workers)
+    if path in POLLED:
+        return polled_answer(request, body, headers)
     return web.Response(body=body, headers=headers)
 
 

@@ -17,6 +17,7 @@ from web.auth.authenticator import NODE_TOKEN
 from web.auth.counted_as import counted_as, is_limited
 from web.auth.requests import grant_of, may_view
 from web.gateway import GATEWAY
+from web.polled_answer import polled_answer
 
 routes = web.RouteTableDef()
 
@@ -51,7 +52,8 @@ async def list_cameras(request: web.Request) -> web.Response:
             # All workers are asked: the one that captures the camera keeps it.
             if camera.is_own or NODE_TOKEN not in request.headers:
                 camera.awaited.ask()
-    return json_answer(models.CameraList(cameras=[camera_answer(request.app, camera) for camera in cameras]))
+    answer = models.CameraList(cameras=[camera_answer(request.app, camera) for camera in cameras])
+    return polled_answer(request, answer.model_dump_json().encode())
 
 
 @routes.get("/api/cameras/{camera}")

@@ -24,6 +24,7 @@ from web.auth.authenticator import NODE_TOKEN
 from web.auth.requests import token_query
 from web.cluster.remote_live import RemoteLive
 from web.gateway import GATEWAY
+from web.polled_answer import accepts_gzip
 
 routes = web.RouteTableDef()
 
@@ -148,7 +149,7 @@ def _number(request: web.Request, directive: str) -> int | None:
 
 def _playlist(request: web.Request, rendered: Rendered, cache_control: str) -> web.StreamResponse:
     rendered = rendered.with_query(token_query(request))
-    is_gzipped = _accepts_gzip(request.headers.get("Accept-Encoding", ""))
+    is_gzipped = accepts_gzip(request.headers.get("Accept-Encoding", ""))
     body = rendered.gzipped if is_gzipped else rendered.body
     return request.app[SHARED_ANSWERS].answer(request, body, _playlist_headers(cache_control, is_gzipped=is_gzipped))
 
@@ -157,13 +158,3 @@ def _playlist(request: web.Request, rendered: Rendered, cache_control: str) -> w
 def _playlist_headers(cache_control: str, *, is_gzipped: bool) -> Headers:
     headers = (("Content-Type", CONTENT_TYPE), ("Cache-Control", cache_control), ("Vary", "Accept-Encoding"))
     return (*headers, ("Content-Encoding", "gzip")) if is_gzipped else headers
-
-
-@lru_cache(maxsize=256)
-def _accepts_gzip(accept_encoding: str) -> bool:
-    for item in accept_encoding.lower().split(","):
-        name, _, parameters = item.partition(";")
-        if name.strip() in ("gzip", "*"):
-            quality = parameters.strip().removeprefix("q=") or "1"
-            return quality.strip("0.") != ""
-    return False

@@ -6,12 +6,12 @@ from gateway.access import Scope
 from gateway.compiled import pure_reason
 from hls.archive.status import ArchiveStatus
 from web.api import models
-from web.api.answer import json_answer
 from web.api.describe import describe
 from web.api.routes.cameras import camera_answer
 from web.auth.requests import grant_of, may_view
 from web.gateway import GATEWAY, Gateway
 from web.observability.health import problems
+from web.polled_answer import polled_answer
 
 routes = web.RouteTableDef()
 
@@ -37,20 +37,19 @@ async def status(request: web.Request) -> web.Response:
         archive = ArchiveStatus(cameras={key: each for key, each in recorders if may_view(request, key)})
     cameras = [camera for camera in app[GATEWAY].service.cameras.values() if may_view(request, camera.id)]
     webrtc, cluster = app[GATEWAY].webrtc, app[GATEWAY].cluster
-    return json_answer(
-        models.Status(
-            status="degraded" if found else "ok",
-            problems=found,
-            settings=_settings(app[GATEWAY]) if is_whole else None,
-            cameras=[camera_answer(app, camera) for camera in cameras],
-            messaging=app[GATEWAY].messaging.status(),
-            browsers=app[GATEWAY].browser.status(),
-            archive=archive,
-            webrtc=models.WebRtcServerStatus(udp_port=webrtc.udp_port, viewers=len(webrtc.viewers)),
-            cluster=cluster.status() if cluster is not None and is_whole else None,
-            pure_python=pure_reason(),
-        )
+    answer = models.Status(
+        status="degraded" if found else "ok",
+        problems=found,
+        settings=_settings(app[GATEWAY]) if is_whole else None,
+        cameras=[camera_answer(app, camera) for camera in cameras],
+        messaging=app[GATEWAY].messaging.status(),
+        browsers=app[GATEWAY].browser.status(),
+        archive=archive,
+        webrtc=models.WebRtcServerStatus(udp_port=webrtc.udp_port, viewers=len(webrtc.viewers)),
+        cluster=cluster.status() if cluster is not None and is_whole else None,
+        pure_python=pure_reason(),
     )
+    return polled_answer(request, answer.model_dump_json().encode())
 
 
 def _settings(gateway: Gateway) -> models.SettingsState:

@@ -1,5 +1,7 @@
 """``/api/status``: what components report of themselves."""
 
+import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,23 @@ async def test_a_camera_that_is_refused_a_transcode_is_a_problem(
     found = [each for each in problems if each["code"] == "transcode_limit"]
     assert [each["camera_id"] for each in found] == ["door"]
     assert "TRANSCODE_MAX" in found[0]["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/status", "/api/cameras"])
+async def test_what_pages_ask_for_again_and_again_is_compressed_for_who_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cameras = {f"camera-{number}": {"url": "rtsp://127.0.0.1:9/"} for number in range(16)}
+    settings = load_settings(data_dir=tmp_path / "data", webrtc_udp_port=0, start="on-demand", cameras=cameras)
+    async with TestClient(GatewayServer(create_app(settings)), auto_decompress=False) as client:
+        sent = {}
+        for accepted in ("gzip, deflate, br", "identity", "gzip;q=0"):
+            answer = await client.get(path, headers={"Accept-Encoding": accepted})
+            sent[accepted] = answer.headers.get("Content-Encoding"), await answer.read()
+            assert "accept-encoding" in answer.headers["Vary"].lower()
+            assert answer.content_type == "application/json"
+    assert [encoding for encoding, _ in sent.values()] == ["gzip", None, None]
+    plain, packed = sent["identity"][1], sent["gzip, deflate, br"][1]
+    assert len(json.loads(gzip.decompress(packed))["cameras"]) == len(json.loads(plain)["cameras"]) == 16
+    assert len(packed) * 4 < len(plain)
