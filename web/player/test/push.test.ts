@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { base64url, browserName, bytesOf, isForKey, parseLabels, subscriptionId } from "../src/core/push.ts";
+import { base64url, browserName, bytesOf, isForKey, parseLabels, refusalOf, subscriptionId } from "../src/core/push.ts";
 
 it("reads and writes base64url", () => {
   expect([...bytesOf("-_8A")]).toEqual([0xfb, 0xff, 0]);
@@ -12,6 +12,14 @@ it("reads and writes base64url", () => {
 it("computes the gateway's id of an endpoint", async () => {
   // tests/web/push/test_service.py has the same.
   expect(await subscriptionId("https://push.example/a")).toBe("N48TyEUUzJsv3wM_Ce7p_g");
+});
+
+it("says why a browser has made no subscription", () => {
+  // The second is what Chromium throws in a private window, the third without a network.
+  expect(refusalOf(new DOMException("User denied permission", "NotAllowedError"))).toBe("refused");
+  expect(refusalOf(new DOMException("Registration failed - permission denied", "AbortError"))).toBe("noService");
+  expect(refusalOf(new DOMException("Registration failed - push service error", "AbortError"))).toBe("noService");
+  expect(refusalOf(new TypeError("Failed to fetch"))).toBeNull();
 });
 
 it("takes labels with commas, and none for all", () => {

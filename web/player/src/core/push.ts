@@ -31,6 +31,16 @@ export function isForKey(key: ArrayBuffer | null, publicKey: string): boolean {
   return key !== null && base64url(new Uint8Array(key)) === publicKey;
 }
 
+/** Why a browser has made no subscription; null: for another reason than its user, its window or its push service. */
+export type PushRefusal = "refused" | "noService";
+
+/** What `PushManager.subscribe` has thrown. The browsers' own messages do not say what to do. */
+export function refusalOf(error: unknown): PushRefusal | null {
+  const name = error instanceof Error || error instanceof DOMException ? error.name : "";
+  if (name === "NotAllowedError") return "refused";
+  return name === "AbortError" || name === "NetworkError" ? "noService" : null;
+}
+
 /** Labels, one after the other with commas. None are all. */
 export function parseLabels(text: string): string[] | null {
   const labels = text

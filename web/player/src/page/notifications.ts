@@ -126,9 +126,9 @@ class Notifications {
       quiet_hours,
       language: language === "ko" ? "ko" : "en",
     };
-    const isAllowed = await subscribe(choice);
+    const refusal = await subscribe(choice);
     await this.reload();
-    setText(this.message, t(isAllowed ? "saved" : "refused"));
+    setText(this.message, t(refusal ?? "saved"));
   }
 
   private async turnOff(): Promise<void> {

@@ -1,6 +1,14 @@
 // This browser's subscription to notifications: with its push service, and at the gateway.
 
-import { base64url, bytesOf, isForKey, type PushChoice, subscriptionId } from "../core/push.ts";
+import {
+  base64url,
+  bytesOf,
+  isForKey,
+  type PushChoice,
+  type PushRefusal,
+  refusalOf,
+  subscriptionId,
+} from "../core/push.ts";
 import type { NewPushSubscription, PushInfo, PushSubscription as Subscribed } from "../generated/api.ts";
 import { registration } from "./service-worker.ts";
 import { store } from "./store.ts";
@@ -31,11 +39,10 @@ export async function ownId(): Promise<string | null> {
   return current ? subscriptionId(current.endpoint) : null;
 }
 
-/** Ask for permission and subscribe, or change the choice. False: the user has refused. */
-export async function subscribe(choice: PushChoice): Promise<boolean> {
-  if ((await Notification.requestPermission()) !== "granted") return false;
-  await send(choice);
-  return true;
+/** Ask for permission and subscribe, or change the choice. The answer is why there is no subscription; null: there is. */
+export async function subscribe(choice: PushChoice): Promise<PushRefusal | null> {
+  if ((await Notification.requestPermission()) !== "granted") return "refused";
+  return send(choice);
 }
 
 /** End this browser's subscription. */
@@ -58,7 +65,7 @@ export async function confirm(): Promise<void> {
   }
 }
 
-async function send(choice: PushChoice): Promise<void> {
+async function send(choice: PushChoice): Promise<PushRefusal | null> {
   const manager = (await registration)?.pushManager;
   if (!manager) throw new Error("no service worker");
   const { public_key } = await store.api.json<PushInfo>("/api/push");
@@ -67,11 +74,19 @@ async function send(choice: PushChoice): Promise<void> {
     await current.unsubscribe();
     current = null;
   }
-  current ??= await manager.subscribe({ userVisibleOnly: true, applicationServerKey: bytesOf(public_key) });
-  const key = (name: PushEncryptionKeyName) => base64url(new Uint8Array(current.getKey(name) ?? new ArrayBuffer(0)));
+  try {
+    current ??= await manager.subscribe({ userVisibleOnly: true, applicationServerKey: bytesOf(public_key) });
+  } catch (error) {
+    const refusal = refusalOf(error);
+    if (refusal === null) throw error;
+    return refusal;
+  }
+  const made = current;
+  const key = (name: PushEncryptionKeyName) => base64url(new Uint8Array(made.getKey(name) ?? new ArrayBuffer(0)));
   const keys = { p256dh: key("p256dh"), auth: key("auth") };
-  const wanted: NewPushSubscription = { ...choice, endpoint: current.endpoint, keys };
+  const wanted: NewPushSubscription = { ...choice, endpoint: made.endpoint, keys };
   await store.api.post<Subscribed>("/api/push/subscriptions", wanted);
   localStorage.setItem(CHOICE_KEY, JSON.stringify(choice));
   localStorage.setItem(CONFIRMED_KEY, String(Date.now()));
+  return null;
 }
