@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, Request
 
 from gateway.clock import CLOCK_RATE
 from hls.archive.recording import SequenceNumbers
@@ -70,6 +70,12 @@ async def test_a_link_and_the_calendar_lead_to_a_moment(
     other = await browser.new_page()
     await other.goto(shared)
     await plays_from(other, start_s + 1800)
+    # Where nothing was recorded, the next recording is played, which is said and shown on the timeline.
+    await other.goto(f"{gateway.url}/#/camera/door?t={start_s - 40 * 24 * HOUR_S}")
+    await plays_from(other, start_s)
+    await other.get_by_text("This is the next recording, from").wait_for(timeout=TIMEOUT_MS)
+    asked_for = datetime.fromtimestamp(start_s - 40 * 24 * HOUR_S, UTC)
+    assert f"{asked_for:%b}" not in await other.locator(".day").inner_text()
 
 
 @pytest.fixture
@@ -220,6 +226,31 @@ async def test_the_moment_of_two_cameras_is_exported_by_keyboard(
     [made] = gateway.json("/api/exports")["exports"]
     begin, end = (datetime.fromisoformat(made[key]).timestamp() for key in ("start", "end"))
     assert start_s + 199 <= begin < end <= start_s + 320
+
+
+async def test_a_camera_that_is_gone_leaves_the_others_as_they_are(
+    three_cameras: tuple[GatewayProcess, int], browser: Browser
+) -> None:
+    gateway, start_s = three_cameras
+    page = await browser.new_page(timezone_id="UTC", locale="en")
+    asked: list[str] = []
+
+    def note(request: Request) -> None:
+        if "/gone/segments" in request.url:
+            asked.append(request.url)
+
+    page.on("request", note)
+    await page.goto(f"{gateway.url}/#/playback?cameras=gone,door,yard&t={start_s - 40 * 24 * HOUR_S}")
+    await page.locator(".gap").get_by_text("There is no camera “gone”.").wait_for(timeout=TIMEOUT_MS)
+    # The day of the next recording is named: it is not that of the moment.
+    first = datetime.fromtimestamp(start_s, UTC)
+    await page.locator(".gap").get_by_text(f"{first:%b} {first.day} {first:%H:%M:%S}").first.wait_for()
+    await page.goto(f"{gateway.url}/#/playback?cameras=gone,door,yard&t={start_s + 40}")
+    await together(page, 2)
+    # Home is the begin of the first recording in the view.
+    await page.get_by_role("slider").press("Home")
+    await moment_is(page, start_s - 1, start_s + 30)
+    assert len(asked) < 20, "a camera that is gone is not asked for again and again"
 
 
 PRESENTED_BEFORE = """

@@ -105,6 +105,10 @@ async def test_a_wall_is_made_changed_opened_by_url_toured_and_removed(
     await page.get_by_role("button", name="Change the wall").click()
     await page.get_by_role("button", name="Remove the wall").click()
     await shows(page, "door", "gate", "yard")
+    # Who opens it finds all cameras, and reads why.
+    await page.goto(f"{gateway.url}/#/wall?wall=gate")
+    await page.get_by_text("There is no wall “gate”.").wait_for()
+    await shows(page, "door", "gate", "yard")
     assert [each["name"] for each in gateway.json("/api/walls")["walls"]] == ["정문"]
 
 

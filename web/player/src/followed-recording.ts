@@ -6,7 +6,7 @@
 // 2. Above ALL_FRAMES_MAX keyframes are played, as many as a person can see.
 // 3. While a window is loading, no other one is: scrubbing over a year loads one at a time.
 
-import type { Api } from "./core/api.ts";
+import { type Api, ApiError } from "./core/api.ts";
 import type { Rendition } from "./core/rendition.ts";
 import { type ClockState, isRecorded, keyframeInterval, orderFor, type PlayerPosition } from "./core/shared-clock.ts";
 import type { SegmentPage } from "./generated/api.ts";
@@ -209,8 +209,11 @@ export class FollowedRecording {
       });
       const start = segments[0] ? Date.parse(segments[0].start) : null;
       if (this.following?.after === end) this.following.start = start;
-    } catch {
-      if (this.following?.after === end) this.following = null;
+    } catch (error) {
+      if (this.following?.after !== end) return;
+      // This is asked many times a second. Of a camera that is gone nothing follows.
+      if (error instanceof ApiError && error.status === 404) this.following.start = null;
+      else setTimeout(() => (this.following = this.following?.after === end ? null : this.following), RETRY_MS);
     }
   }
 }

@@ -24,6 +24,13 @@ export async function segmentsOf(camera: string, view: View, signal: AbortSignal
   return all;
 }
 
+/** Where the first recording begins that has not ended at a time; null if nothing was recorded from then on. */
+export async function recordedFrom(camera: string, time: number, signal: AbortSignal): Promise<number | null> {
+  const query = new URLSearchParams({ start: iso(time), limit: "1" });
+  const { segments } = await store.api.json<SegmentPage>(`/api/cameras/${camera}/segments?${query}`, { signal });
+  return segments[0] ? Date.parse(segments[0].start) : null;
+}
+
 export function rangeOf({ start, end, protected: isProtected, rendition }: Segment): RecordedRange {
   return { start: Date.parse(start), end: Date.parse(end), isProtected, isSub: rendition === "sub" };
 }

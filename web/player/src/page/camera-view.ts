@@ -7,14 +7,14 @@ import { toggleFullscreen } from "../fullscreen.ts";
 import { icon } from "../icons.ts";
 import type { LiveEdgePlayer, Statistics } from "../player.ts";
 import { findActivity } from "./activity.ts";
-import { fileTime, saveBlob } from "./archive.ts";
+import { fileTime, recordedFrom, saveBlob } from "./archive.ts";
 import { awayNote } from "./away.ts";
 import { ClipControls } from "./clip-controls.ts";
 import { Details } from "./details.ts";
 import { h, setText } from "./dom.ts";
 import { EventList } from "./event-list.ts";
 import { failureText } from "./failure.ts";
-import { day } from "./format.ts";
+import { clock, day } from "./format.ts";
 import { language, t } from "./i18n.ts";
 import { iconButton } from "./icon-button.ts";
 import { copyLink } from "./moment-link.ts";
@@ -34,6 +34,8 @@ import { dayControls, zoomControls } from "./view-controls.ts";
 
 const HOUR_MS = 3_600_000;
 const PLAYHEAD_MS = 200;
+/** A hole between two files is not a gap. */
+const HOLE_MS = 1500;
 
 export class CameraView {
   readonly element: HTMLElement;
@@ -65,6 +67,8 @@ export class CameraView {
   private readonly nextActivity = iconButton("activityNext", "nextActivity", () => void this.jump("next"));
   private readonly message = h("p", { class: "message", role: "status" });
   private readonly data: TimelineData;
+  /** How often another time was asked for. */
+  private asked = 0;
 
   /** `time`: the moment to begin with; null for live. */
   constructor(
@@ -187,6 +191,7 @@ export class CameraView {
   }
 
   private seek(time: number): void {
+    this.asked++;
     setText(this.message, "");
     void this.player.seek(time).catch((error: unknown) => this.fail(error));
     this.updatePlayhead();
@@ -196,7 +201,18 @@ export class CameraView {
   private seekAndShow(time: number): void {
     this.seek(time);
     if (time > store.now) setText(this.message, t("notYet"));
+    else void this.tellSkipped(time);
     this.timeline.setView(reveal(this.timeline.view, Math.min(time, store.now)));
+  }
+
+  /** Where nothing was recorded, the next recording is played: nobody is to take it for that of the time. */
+  private async tellSkipped(time: number): Promise<void> {
+    const { asked } = this;
+    const start = await recordedFrom(this.id, time, this.closing.signal).catch(() => null);
+    if (start === null || start - time < HOLE_MS || asked !== this.asked) return;
+    const moment = (ms: number) => `${day(ms)} ${clock(ms)}`;
+    setText(this.message, t("skippedTo", { time: moment(time), next: moment(start) }));
+    this.timeline.setView(reveal(this.timeline.view, start));
   }
 
   /** Play from the start of an event. */
@@ -222,6 +238,7 @@ export class CameraView {
   }
 
   private seekToLiveEdge(): void {
+    this.asked++;
     setText(this.message, "");
     this.controls.resetRate();
     this.player.seekToLiveEdge();

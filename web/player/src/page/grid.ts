@@ -56,6 +56,7 @@ export class Grid {
   private readonly tiles = new Map<string, Tile>();
   private columns = 0;
   private wall: Wall | null = null;
+  private missingWall: string | null = null;
   private isWall = false;
 
   constructor() {
@@ -77,9 +78,10 @@ export class Grid {
     return this.wall !== null;
   }
 
-  /** Show the cameras of a saved wall, in its order, or all cameras. */
-  show(wall: Wall | null): void {
+  /** Show the cameras of a saved wall, in its order, or all cameras. `missing`: the wall that was asked for, and is not. */
+  show(wall: Wall | null, missing: string | null): void {
     this.wall = wall;
+    this.missingWall = missing;
     this.update();
     this.updateLayout();
   }
@@ -128,13 +130,11 @@ export class Grid {
     } else if (store.status && store.status.cameras.length > 0) empty?.remove();
   }
 
-  /** Say which cameras of the wall were removed. */
+  /** Say that there is no such wall, or which cameras of it were removed. */
   private showMissing(): void {
     const ids = (this.wall?.tiles ?? []).map(({ camera_id }) => camera_id);
-    const text = ids
-      .filter((id) => store.isMissing(id))
-      .map(noSuchCamera)
-      .join(" ");
+    const removed = ids.filter((id) => store.isMissing(id)).map(noSuchCamera);
+    const text = this.missingWall === null ? removed.join(" ") : t("noSuchWall", { wall: this.missingWall });
     setText(this.missing, text);
     if (!text) this.missing.remove();
     else if (this.element.lastElementChild !== this.missing) this.element.append(this.missing);

@@ -91,8 +91,8 @@ languageButton.lang = language === "ko" ? "en" : "ko";
 let place: GridRoute = { view: "grid", isFull: false, wall: null };
 const walls = new Walls(
   (id) => go({ ...place, wall: id }),
-  (shown) => {
-    grid.show(shown);
+  (shown, missing) => {
+    grid.show(shown, missing);
     columns.hidden = view !== null || shown !== null;
   },
 );

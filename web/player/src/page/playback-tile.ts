@@ -2,9 +2,10 @@
 
 import { cameraHash } from "../core/route.ts";
 import type { ClockState, PlayerPosition } from "../core/shared-clock.ts";
+import { dayOf } from "../core/timeline.ts";
 import { type FollowedRecording, type LiveEdgePlayer, loadFollowedRecording } from "../player.ts";
 import { h, setText } from "./dom.ts";
-import { clock as clockText, since } from "./format.ts";
+import { clock as clockText, shortDay } from "./format.ts";
 import { language, t } from "./i18n.ts";
 import { nameOf, noSuchCamera, store } from "./store.ts";
 import { reloadIfUpdated } from "./updated.ts";
@@ -73,14 +74,14 @@ export class PlaybackTile {
     this.player.hidden = hasBegun;
     this.followed.element.classList.toggle("none", status.kind === "gap" || status.kind === "error");
     this.message.hidden = status.kind === "playing" || (status.kind === "loading" && hasBegun);
-    if (store.isMissing(this.id) && status.kind === "gap" && status.next === null) this.tell(noSuchCamera(this.id), "");
+    if (store.isMissing(this.id) && status.kind === "gap" && !status.next) this.tell(noSuchCamera(this.id), "");
     else if (status.kind === "gap") {
       const next =
         status.next === undefined
           ? ""
           : status.next === null
             ? t("noNextRecording")
-            : t("nextRecordingAt", { time: `${since(status.next)}:${seconds(status.next)}` });
+            : t("nextRecordingAt", { time: whenBeside(status.next, clock.time) });
       this.tell(t("nothingRecorded"), next);
     } else if (status.kind === "error")
       this.tell(status.message ? t("noRecordingAtAll", { message: status.message }) : t("recordingUnreadable"), "");
@@ -141,6 +142,8 @@ export class PlaybackTile {
   }
 }
 
-function seconds(time: number): string {
-  return String(new Date(time).getSeconds()).padStart(2, "0");
+/** A time, with its day unless that is the day of the moment that is shown. */
+function whenBeside(time: number, shown: number): string {
+  const isSameDay = dayOf(time).from === dayOf(shown).from;
+  return `${isSameDay ? "" : `${shortDay(time)} `}${clockText(time)}`;
 }

@@ -1,10 +1,12 @@
 // The recordings of several cameras on one clock: tiles, one timeline, one scrub.
 
+import { ApiError } from "../core/api.ts";
 import type { EventMark } from "../core/event-marks.ts";
 import { bestColumns, GAP_PX } from "../core/layout.ts";
 import { CAMERAS_MAX, playbackHash } from "../core/route.ts";
 import { SharedClock } from "../core/shared-clock.ts";
-import { dayOf, firstView, mergeRanges, type RecordedRange, reveal } from "../core/timeline.ts";
+import { dayOf, firstView, mergeRanges, type RecordedRange, reveal, type View } from "../core/timeline.ts";
+import type { Segment } from "../generated/api.ts";
 import { icon } from "../icons.ts";
 import { rangeOf, segmentsOf } from "./archive.ts";
 import { awayNote } from "./away.ts";
@@ -64,6 +66,7 @@ export class PlaybackView {
   private readonly pictures: RecordedPictures;
   private isFirstView = true;
   private reloadTimer = 0;
+  private readonly segments = new Map<string, Segment[]>();
   private reloading = new AbortController();
 
   /** `time`: the moment to begin with; null for live. */
@@ -318,7 +321,7 @@ export class PlaybackView {
     const { signal } = this.reloading;
     const { view } = this.timeline;
     try {
-      const found = await Promise.all(this.ids.map((id) => segmentsOf(id, view, signal)));
+      const found = await Promise.all(this.ids.map((id) => this.segmentsOf(id, view, signal)));
       if (signal.aborted) return;
       for (const [number, id] of this.ids.entries()) this.pictures.setSegments(id, found[number] ?? []);
       const rows = found.map((segments) => mergeRanges(segments.map(rangeOf)));
@@ -334,6 +337,19 @@ export class PlaybackView {
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  /** Those of a camera that cannot be read stay as they were, and those of the others are shown. */
+  private async segmentsOf(id: string, view: View, signal: AbortSignal): Promise<Segment[]> {
+    try {
+      const found = await segmentsOf(id, view, signal);
+      if (!signal.aborted) this.segments.set(id, found);
+    } catch (error) {
+      // The tile says that there is no such camera.
+      if (error instanceof ApiError && error.status === 404) this.segments.delete(id);
+      else this.fail(error);
+    }
+    return this.segments.get(id) ?? [];
   }
 
   private nameOf(id: string): string {

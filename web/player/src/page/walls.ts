@@ -22,6 +22,8 @@ export class Walls {
   private isKnown = false;
   private wanted: string | null = null;
   private shown: Wall | null = null;
+  /** The id of a wall that there is not. */
+  private missing: string | null = null;
   private tourTimer = 0;
   /** When the tour came to the wall that it shows, ms of performance.now(); null before it has begun. */
   private tourSince: number | null = null;
@@ -32,10 +34,10 @@ export class Walls {
     icon("edit"),
   );
 
-  /** `choose` is called with the wall that was chosen in the list, and `changed` when another one has to be shown. */
+  /** `choose` is called with the wall that was chosen in the list, and `changed` when another one has to be shown, or there is none with that id. */
   constructor(
     choose: (wall: string | null) => void,
-    private readonly changed: (wall: Wall | null) => void,
+    private readonly changed: (wall: Wall | null, missing: string | null) => void,
   ) {
     this.list.addEventListener("change", () => choose(this.list.value || null));
     this.element.append(this.list, this.edit);
@@ -56,7 +58,7 @@ export class Walls {
       this.walls = (await store.api.json<WallList>("/api/walls")).walls;
     } catch (error) {
       // The banner of the page says why.
-      if (!(error instanceof ApiError) || error.status === 401) return;
+      if (!(error instanceof ApiError) || ![403, 404].includes(error.status)) return;
     }
     this.isKnown = true;
     this.update();
@@ -73,8 +75,10 @@ export class Walls {
     this.edit.hidden = !mayEdit;
     clearTimeout(this.tourTimer);
     if (wanted !== null && !this.isKnown) this.set(UNKNOWN);
-    else if (wanted !== TOUR) this.set(walls.find(({ wall_id }) => wall_id === wanted) ?? null);
-    else {
+    else if (wanted !== TOUR) {
+      const wall = walls.find(({ wall_id }) => wall_id === wanted) ?? null;
+      this.set(wall, wall === null ? wanted : null);
+    } else {
       const same = tourOf(walls).find(({ wall_id }) => wall_id === this.shown?.wall_id);
       if (same && this.tourSince !== null) this.stay(same, this.tourSince);
       else this.go(same ?? nextOf(walls, null));
@@ -98,11 +102,12 @@ export class Walls {
     if (wall?.tour_s) this.tourTimer = window.setTimeout(next, since + wall.tour_s * 1000 - performance.now());
   }
 
-  private set(wall: Wall | null): void {
-    const isSame = JSON.stringify(wall) === JSON.stringify(this.shown);
+  private set(wall: Wall | null, missing: string | null = null): void {
+    const isSame = JSON.stringify([wall, missing]) === JSON.stringify([this.shown, this.missing]);
     this.shown = wall;
+    this.missing = missing;
     this.edit.title = this.edit.ariaLabel = t(this.current ? "editWall" : "newWall");
-    if (!isSame) this.changed(wall);
+    if (!isSame) this.changed(wall, missing);
   }
 
   private openSettings(): void {
