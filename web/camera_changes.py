@@ -146,15 +146,17 @@ class CameraChanges:
 
         return await self._uninterrupted(add)
 
-    async def change(self, camera_id: str, patch: Mapping[str, Any]) -> Camera:
+    async def change(self, camera_id: str, patch: Mapping[str, Any], revision: str | None = None) -> Camera:
         """Change some settings of a camera. The change is kept over restarts. ``None`` resets a setting to its default.
 
-        Raises ``NotFoundError``, ``BadRequestError`` and ``UnavailableError``.
+        ``revision``: the settings that it was made of. If they are others by now, nothing changes.
+
+        Raises ``NotFoundError``, ``BadRequestError``, ``ConflictError`` and ``UnavailableError``.
         """
 
         async def change() -> Camera:
             self._require(camera_id)
-            settings = await self._store.patch(camera_id, patch)
+            settings = await self._store.patch(camera_id, patch, revision)
             names = ", ".join(patch) or "nothing"
             log.info("camera %s: changed by API: %s", camera_id, names, extra={"camera": camera_id})
             camera = await self._set(camera_id, settings)

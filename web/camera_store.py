@@ -16,6 +16,7 @@ Rules:
    and reading files would show which files exist.
 6. In a cluster, a change is made to what the nodes share at that moment, and no other change comes between: so none
    undoes another, whether this node knows that yet or not.
+7. A change that names the revision of the settings that it was made of (:mod:`web.camera_revision`) replaces no others.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway.camera import Camera
 from gateway.camera_settings import CameraSettings, RenditionName
 from gateway.camera_table import Given
 from gateway.capture_settings import EngineName
@@ -32,6 +34,7 @@ from gateway.config.messages import InvalidSettingsError
 from gateway.errors import BadRequestError, ConflictError, NotFoundError, SettingsError, UnavailableError
 from gateway.picture_settings import DetectorName
 from gateway.settings import DEMO_CAMERA, DEMO_TABLES
+from web import camera_revision
 from web.cluster.service import Cluster
 from web.private_files import write_private
 from web.settings import Settings
@@ -100,6 +103,10 @@ class CameraStore:
         name = "url" if rendition is RenditionName.MAIN else "sub_url"
         return name in self._changes.get(camera_id, {})
 
+    def revision(self, camera: Camera) -> str:
+        """The revision of a camera's present settings; rule 7."""
+        return camera_revision.revision(camera)
+
     async def add(self, camera_id: str, table: Mapping[str, Any]) -> CameraSettings:
         """Add a camera. Raises ``BadRequestError``, ``ConflictError`` and ``UnavailableError``."""
 
@@ -119,8 +126,11 @@ class CameraStore:
         await self._edit(edit)
         return self._camera(camera_id)
 
-    async def patch(self, camera_id: str, patch: Mapping[str, Any]) -> CameraSettings:
-        """Change settings of a camera; rule 1. Raises ``BadRequestError``, ``NotFoundError``, ``UnavailableError``."""
+    async def patch(self, camera_id: str, patch: Mapping[str, Any], revision: str | None = None) -> CameraSettings:
+        """Change settings of a camera; rules 1 and 7.
+
+        Raises ``BadRequestError``, ``ConflictError``, ``NotFoundError`` and ``UnavailableError``.
+        """
 
         def edit(tables: Tables) -> Tables:
             before = tables.get(camera_id)
@@ -128,6 +138,8 @@ class CameraStore:
                 if self.is_shared and not (self.is_configured(camera_id) or self._may_be_demo(camera_id)):
                     raise self._no_camera(camera_id)
                 before = {} if self.is_configured(camera_id) else dict(DEMO_TABLES.get(camera_id, {}))
+            if revision is not None:
+                camera_revision.require_revision(self._usable(camera_id, before), revision)
             changes = {key: value for key, value in {**before, **patch}.items() if value is not None}
             self._check(camera_id, changes)
             others = {key: table for key, table in tables.items() if key != camera_id}
@@ -182,6 +194,13 @@ class CameraStore:
     def _merged(self, camera_id: str, changes: Mapping[str, Any]) -> CameraSettings:
         configured = self.settings.camera_tables().get(camera_id, {})
         return self.settings.camera(camera_id, _merged(configured, changes), given=Given.REQUEST)
+
+    def _usable(self, camera_id: str, changes: Mapping[str, Any]) -> CameraSettings | None:
+        """The settings of a camera; ``None`` for one that is left out (rule 4). From any thread."""
+        try:
+            return self._merged(camera_id, changes)
+        except SettingsError:
+            return None
 
     def _camera(self, camera_id: str) -> CameraSettings:
         return self._merged(camera_id, self._changes.get(camera_id, {}))

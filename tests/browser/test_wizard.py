@@ -1,5 +1,6 @@
 """A camera with ONVIF on the page, in a real Chromium: found, added, watched and moved."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.support.browser import assert_moving_picture, look
 from tests.support.eventually import eventually
 from tests.support.gateway_process import GatewayProcess
 from tests.support.onvif_camera import OnvifCamera
+from tests.support.player import TIMEOUT_MS
 from tests.support.rtsp import RtspServer
 
 PASSWORD = "p@ss:w&rd <1>"
@@ -112,3 +114,42 @@ async def test_a_camera_is_added_by_address_renamed_paused_and_removed(
     await change("Remove the camera")
     await expect(page.get_by_role("link", name="demo", exact=True)).to_be_visible()  # in place of no camera at all
     assert [each["camera_id"] for each in gateway.json("/api/cameras")["cameras"]] == ["demo"]
+
+
+async def test_the_settings_of_a_camera_follow_what_somebody_else_changes(page: Page, door: GatewayProcess) -> None:
+    def others_change(**settings: object) -> None:
+        door.json("/api/cameras/door", "PATCH", settings)
+
+    await page.goto(f"{door.url}/?lang=en#/camera/door")
+    await page.get_by_role("button", name="Settings", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    name, recording = dialog.get_by_label("Name"), dialog.get_by_label("Recording", exact=True)
+    alert, save = dialog.get_by_role("alert"), dialog.get_by_role("button", name="Save")
+    await expect(dialog.get_by_role("button", name="Pause the camera")).to_be_visible()
+    others_change(paused=True)
+    await expect(dialog.get_by_role("button", name="Resume the camera")).to_be_visible(timeout=TIMEOUT_MS)
+    await expect(alert).to_have_count(0)  # an empty one is hidden
+
+    await name.fill("Porch")
+    others_change(record="never", name="Gate")
+    await expect(recording).to_have_value("never", timeout=TIMEOUT_MS)
+    await expect(name).to_have_value("Porch")
+    await expect(alert).to_contain_text("Somebody else has changed this camera")
+
+    # Before the page knows.
+    may_know = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await may_know.wait()
+        await route.continue_()
+
+    await page.route("**/api/status", late)
+    others_change(name="Yard")
+    async with page.expect_response(lambda response: response.status == 409):
+        await save.click()
+    may_know.set()
+    await expect(alert).to_contain_text("Save again to replace what they changed", timeout=TIMEOUT_MS)
+    assert door.camera("door")["name"] == "Yard"
+    await save.click()
+    await expect(dialog).to_have_count(0)
+    assert [door.camera("door")[key] for key in ("name", "record", "paused")] == ["Porch", "never", True]

@@ -77,6 +77,7 @@ class ForwardStatus(BaseModel):
 class Camera(CaptureStatus):
     """A camera with its state, viewers and live edge. Rates are measured; ``null`` is not known (yet)."""
 
+    revision: str = Field(description="of its settings: another one after each change of them, passwords excepted")
     record: RecordMode
     record_sub: RecordSubMode
     start: StartMode
@@ -147,6 +148,13 @@ _FORWARD = (
 CameraPatch = _optional(
     "CameraPatch",
     "Settings of a camera to change (RFC 7396). ``null`` resets a setting to its default.",
+    revision=(
+        str | None,
+        Field(
+            default=None,
+            description="of the camera that the change was made of; 409 if its settings have changed since",
+        ),
+    ),
     engine=_ENGINE,
     forward=_FORWARD,
     detector=_DETECTOR,

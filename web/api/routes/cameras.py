@@ -85,16 +85,22 @@ async def add_camera(request: web.Request) -> web.Response:
     "cameras",
     {200: models.Camera},
     body={JSON: models.CameraPatch, MERGE_PATCH: models.CameraPatch},
-    errors=(400, 404, 503),
+    errors=(400, 404, 409, 503),
 )
 async def change_camera(request: web.Request) -> web.Response:
     """Change a camera's settings with a JSON merge patch (RFC 7396).
 
-    Only the settings in the body change. ``null`` resets a setting to its default.
+    Only the settings in the body change. ``null`` resets a setting to its default. With ``revision``, 409 if the
+    settings have changed since.
     """
     patch = await read_object(request, JSON, MERGE_PATCH)
+    revision = patch.pop("revision", None)
+    if not isinstance(revision, str | None):
+        raise BadRequestError("revision: must be that of the camera, a text").because(
+            "setting_invalid", field="revision"
+        )
     await _check_target(request, patch)
-    camera = await request.app[GATEWAY].changes.change(request.match_info["camera"], patch)
+    camera = await request.app[GATEWAY].changes.change(request.match_info["camera"], patch, revision)
     return json_answer(camera_answer(request.app, camera))
 
 
@@ -136,6 +142,7 @@ def camera_answer(app: web.Application, camera: Camera) -> models.Camera:
     status = camera.status()
     return models.Camera(
         **{**dict(status), "live_edge": gateway.live_edge(camera.id) or status.live_edge},
+        revision=gateway.camera_store.revision(camera),
         record=camera.settings.record,
         record_sub=camera.settings.record_sub,
         start=camera.settings.start,

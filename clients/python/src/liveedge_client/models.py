@@ -308,6 +308,8 @@ class Camera(Model):
     transcode: TranscodeStatus | None = None
     """null while the camera is not transcoded"""
     live_edge: LiveEdge | None = None
+    revision: str
+    """of its settings: another one after each change of them, passwords excepted"""
     record: RecordMode
     record_sub: RecordSubMode
     start: StartMode
@@ -341,6 +343,8 @@ class CameraList(Model):
 class CameraPatch(TypedDict, total=False):
     """Settings of a camera to change (RFC 7396). `null` resets a setting to its default."""
 
+    revision: str | None
+    """of the camera that the change was made of; 409 if its settings have changed since"""
     engine: EngineName | Literal["auto", "rtsp", "pyav", "opencv", "fake"] | None
     forward: list[str] | None
     """servers that the camera is [pushed to](cameras.md#push-a-camera-to-other-servers), as long as the gateway runs: `rtmp://`, `rtmps://`, `rtsp://`, `rtsps://` or `whip:https://` URLs, at most 8"""

@@ -76,6 +76,37 @@ async def test_a_sub_stream_is_configured_by_the_api_and_its_credentials_stay_se
     assert client.app[GATEWAY].service.camera("yard").sub is None
 
 
+async def test_a_change_of_settings_that_somebody_else_has_changed_is_refused(
+    place: Path, open_gateway: Callable[[], Any]
+) -> None:
+    write(place, door={"start": "on-demand"})
+    client = await open_gateway()
+    new = {"camera_id": "yard", "url": "rtsp://u:s3cret@127.0.0.1:1/x", "start": "on-demand", "record": "never"}
+    assert (await client.post("/api/cameras", json=new)).status == 201
+    for camera in ("door", "yard"):
+        path = f"/api/cameras/{camera}"
+        read = (await (await client.get(path)).json())["revision"]
+        first = await client.patch(path, json={"name": "Gate", "revision": read})
+        assert first.status == 200
+        second = await client.patch(path, json={"name": "Porch", "revision": read})
+        error = await second.json()
+        assert (second.status, error["error"], error["reason"]) == (409, "conflict", "camera_changed")
+        camera_now = await (await client.get(path)).json()
+        assert camera_now["name"] == "Gate"
+        assert camera_now["revision"] == (await first.json())["revision"] != read
+        # What is not named replaces, and so does the next attempt.
+        for again in ({}, {"revision": camera_now["revision"]}):
+            assert (await client.patch(path, json={"name": "Gate", **again})).status == 200
+        assert (await client.patch(path, json={"name": "Porch", "revision": 7})).status == 400
+        assert (await client.patch(path, json={"name": None, "revision": camera_now["revision"]})).status == 200
+        assert (await (await client.get(path)).json())["revision"] == read
+    # A guess at the password cannot be tried on it.
+    await client.patch("/api/cameras/yard", json={"url": "rtsp://u:an0ther@127.0.0.1:1/x"})
+    assert (await (await client.get("/api/cameras/yard")).json())["revision"] == read
+    await client.patch("/api/cameras/yard", json={"url": "rtsp://u:an0ther@127.0.0.1:1/y"})
+    assert (await (await client.get("/api/cameras/yard")).json())["revision"] != read
+
+
 async def test_a_camera_has_a_name_in_any_language(place: Path, open_gateway: Callable[[], Any]) -> None:
     write(place, door={"name": "Front  door"}, yard={})
     client = await open_gateway()

@@ -19,6 +19,7 @@ export interface ErrorAbout {
 type PageReason = ApiReason | "clip_format_changes";
 
 const en: Record<PageReason, string> = {
+  camera_changed: "Somebody else has changed this camera meanwhile. Save again to replace what they changed.",
   camera_configured: "This camera is in liveedge.toml or the environment. Remove it there, or pause it.",
   camera_exists: "There is a camera “{camera_id}” already. Choose another id.",
   camera_unknown: "There is no camera “{camera_id}”.",
@@ -81,6 +82,7 @@ const ko: Record<ErrorCode | ErrorReason, string> = {
   // cameras
   wall_gone: "이미 삭제된 월입니다.",
   wall_changed: "열어 둔 동안 다른 사람이 이 월을 저장했습니다. 다시 저장하면 그 내용을 바꿉니다.",
+  camera_changed: "그동안 다른 사람이 이 카메라의 설정을 변경했습니다. 다시 저장하면 그 내용을 바꿉니다.",
   camera_exists: "“{camera_id}” 카메라가 이미 있습니다. 다른 ID를 선택하세요.",
   no_sub_stream: "“{camera_id}” 카메라에는 서브 스트림이 없습니다. 카메라 설정에서 주소를 추가하세요.",
   camera_unknown: "“{camera_id}” 카메라가 없습니다.",

@@ -112,6 +112,8 @@ export interface Camera {
   /** null while the camera is not transcoded */
   transcode: TranscodeStatus | null;
   live_edge: LiveEdge | null;
+  /** of its settings: another one after each change of them, passwords excepted */
+  revision: string;
   record: RecordMode;
   record_sub: RecordSubMode;
   start: StartMode;
@@ -142,6 +144,8 @@ export interface CameraList {
 
 /** Settings of a camera to change (RFC 7396). `null` resets a setting to its default. */
 export interface CameraPatch {
+  /** of the camera that the change was made of; 409 if its settings have changed since */
+  revision?: string | null;
   engine?: EngineName | null;
   /** servers that the camera is [pushed to](cameras.md#push-a-camera-to-other-servers), as long as the gateway runs: `rtmp://`, `rtmps://`, `rtsp://`, `rtsps://` or `whip:https://` URLs, at most 8 */
   forward?: string[] | null;

@@ -50,6 +50,7 @@ export type ErrorReason =
   | "auth_off"
   | "burn_in_failed"
   | "camera_busy"
+  | "camera_changed"
   | "camera_configured"
   | "camera_exists"
   | "camera_fault"
@@ -126,6 +127,7 @@ export type ErrorReason =
 
 /** A reason or code whose sentence, by the gateway, speaks of the API. */
 export type ApiReason =
+  | "camera_changed"
   | "camera_configured"
   | "camera_exists"
   | "camera_unknown"

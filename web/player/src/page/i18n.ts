@@ -187,6 +187,8 @@ const en = {
   record_events: "on events",
   record_never: "never",
   save: "Save",
+  cameraChanged:
+    "Somebody else has changed this camera. What you have not changed here is shown as it is now. Saving replaces the rest.",
   pauseCamera: "Pause the camera",
   resumeCamera: "Resume the camera",
   removeCamera: "Remove the camera",
@@ -433,6 +435,8 @@ const ko: Record<PageMessageKey, string> = {
   record_events: "이벤트 발생 시",
   record_never: "안 함",
   save: "저장",
+  cameraChanged:
+    "다른 사람이 이 카메라의 설정을 변경했습니다. 여기서 바꾸지 않은 항목은 현재 값으로 표시됩니다. 저장하면 나머지를 바꿉니다.",
   pauseCamera: "카메라 일시 정지",
   resumeCamera: "카메라 다시 시작",
   removeCamera: "카메라 제거",
