@@ -34,7 +34,7 @@ const en: Record<PageReason, string> = {
   paused: "This camera is paused. Resume it in its settings.",
   subscription_gone: "These notifications have been deleted already.",
   token_gone: "This token has been revoked, or there was none.",
-  token_missing: "Sign in first.",
+  token_missing: "This needs a sign-in or a token.",
   wall_gone: "This wall has been deleted.",
   webhook_unknown: "There is no such webhook.",
 };
