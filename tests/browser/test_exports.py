@@ -70,6 +70,12 @@ async def test_cameras_are_exported_shared_and_verified(
     await page.get_by_role("button", name="Export", exact=True).click()
     await page.get_by_role("alert").get_by_text("Choose a camera.").wait_for(timeout=TIMEOUT_MS)
 
+    await page.get_by_role("checkbox", name="door").check()
+    await page.get_by_label("From", exact=True).fill("2100-01-01T00:00:00")
+    await page.get_by_label("To", exact=True).fill("2100-01-01T00:09:00")
+    await page.get_by_role("button", name="Export", exact=True).click()
+    await page.get_by_role("alert").get_by_text("This moment has not come yet.").wait_for(timeout=TIMEOUT_MS)
+
     phone = await browser.new_page(
         viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True, locale="ko", color_scheme="dark"
     )

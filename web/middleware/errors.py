@@ -42,6 +42,9 @@ CODES = {
 """Error codes of what aiohttp refuses: the names of the statuses in RFC 9110 §15."""
 
 
+EXPECTED = (502, 503, 507)
+"""Faults of cameras, and a full disk or share of it: their message says it all."""
+
 OTHER_CODE = "http_error"
 """The code of any other status."""
 
@@ -78,7 +81,7 @@ def error_answer(request: web.Request, error: Exception) -> web.Response | None:
     An unexpected exception is logged with its traceback and answered 500.
     """
     if isinstance(error, LiveedgeError):
-        if error.status >= 500 and error.status not in (502, 503):  # these are faults of cameras
+        if error.status >= 500 and error.status not in EXPECTED:
             log.error("%s %s failed", request.method, request.path, exc_info=error)
         return error_response(error)
     if isinstance(error, web.HTTPException):

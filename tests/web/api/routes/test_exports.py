@@ -222,7 +222,9 @@ def test_the_time_in_the_picture_is_that_of_the_recording_across_a_gap() -> None
     assert text_at(5 * CLOCK_RATE + 9000, spans, "door") == "door 2026-11-22 18:50:20.100 UTC"
 
 
-async def test_what_cannot_be_exported_is_refused_with_a_reason(tmp_path: Path) -> None:
+async def test_what_cannot_be_exported_is_refused_with_a_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     record_cameras(tmp_path / "data")
     async with auth_gateway(tmp_path, export_max_bytes=1 << 20) as client:
         for body, status, code in (
@@ -237,6 +239,7 @@ async def test_what_cannot_be_exported_is_refused_with_a_reason(tmp_path: Path) 
         ):
             answered, error = await post(client, **body)
             assert (answered, error["error"]) == (status, code), (body, error)
+        assert [record for record in caplog.records if record.exc_info] == [], "none of them is a fault of the gateway"
         assert (await post(client, "may-all-of-the-yard", cameras=["door"]))[0] == 403
         assert (await get(client, "/api/exports"))["exports"] == []
         assert (await get(client, "/api/exports/nothing"))["error"] == "not_found"

@@ -120,6 +120,7 @@ export class ExportsView {
     if (wrong) return setText(this.message, word(wrong));
     const [start, end] = [new Date(this.from.time ?? 0), new Date(this.to.time ?? 0)];
     if (!(start < end)) return setText(this.message, t("chooseTimes"));
+    if (start.getTime() > store.now) return setText(this.message, word("notYet"));
     const request: Partial<NewExport> = {
       cameras,
       start: start.toISOString(),
