@@ -41,7 +41,7 @@ def test_a_wrong_command_says_where_the_right_ones_are(
 @pytest.mark.parametrize(
     ("text", "arguments", "message"),
     [
-        ("workers = 'abc'", [], r"liveedge\.toml, line 1: workers: must be a whole number \(unit: processes\)"),
+        ("workers = 'abc'", [], r"liveedge\.toml, line 1: workers: must be a whole number of processes, or auto"),
         ("workers = 0", ["check"], r"liveedge\.toml, line 1: workers: must be at least 1"),
         ("data_dir = 'nothing'", ["check"], r"liveedge\.toml, line 1: data_dir nothing is not a directory"),
         ("", ["drain"], "this command is for a cluster, and CLUSTER_URL is not set"),
