@@ -57,9 +57,9 @@ def cut_pieces(
             placed += [NodePiece(node, whole, *free) for free in _free(placed, (start, end))]
     for node, whole, span in files:  # rules 1 and 2
         for free in _free(placed, span):
-            beside = [each.whole for each in placed if free[0] <= each.end_90k and each.start_90k <= free[1]]
-            is_own = any(each is whole for each in beside)
-            if is_own or not beside or free[1] - free[0] >= LEAST_90K:
+            beside = [each for each in placed if free[0] <= each.end_90k and each.start_90k <= free[1]]
+            is_own = any(each.whole is whole for each in beside)
+            if is_own or all(each.node == node for each in beside) or free[1] - free[0] >= LEAST_90K:
                 placed.append(NodePiece(node, whole, *free))
     placed.sort(key=lambda each: each.start_90k)
     return _from_keyframes(_joined(placed))

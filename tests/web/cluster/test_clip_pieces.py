@@ -73,6 +73,16 @@ def test_less_than_a_second_that_counts_for_nobody_is_shown_where_nothing_else_i
     assert cut({"a": [lost], "b": [after]}, counted, 19, 25)[0][0] == "b"
 
 
+def test_what_a_node_recorded_just_before_it_was_killed_is_shown_behind_its_file_before() -> None:
+    """Its last file is short, and no index but its own has it."""
+    before, last, after = file(0, 20), file(20, 1), file(21.5, 20)
+    end_s = 20 + LEAST_90K / CLOCK_RATE / 2
+    counted = {("a", before.segment.name): (START_90K, before.segment.end_90k)}
+    assert cut({"a": [before, last]}, counted, 10, end_s) == [("a", 10, 20), ("a", 20, end_s)]
+    found = {"a": [before, last], "b": [after]}
+    assert cut(found, counted, 10, 25) == [("a", 10, 20), ("a", 20, 21), ("b", 21.5, 25)]
+
+
 def test_a_piece_within_a_file_begins_with_a_keyframe_and_the_one_before_is_shown_until_then() -> None:
     lost, spare = file(0, 20), file(1, 30)
     counted = {("a", lost.segment.name): (START_90K, START_90K + 10 * CLOCK_RATE)}
