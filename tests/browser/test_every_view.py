@@ -214,7 +214,9 @@ async def errors_are_korean(page: Page) -> None:
     await page.evaluate("location.hash = '#/'")
     await add_by_address(page)
     error = page.locator("dialog .error")
-    await expect(error).to_contain_text("메인 스트림 주소: 주소는 rtsp://", timeout=TIMEOUT_MS)
+    await expect(error).to_contain_text(
+        "메인 스트림 주소: 주소는 다음 중 하나로 시작해야 합니다: rtsp", timeout=TIMEOUT_MS
+    )
     await page.fill("#camera-id", "door")
     await page.fill("#url", "rtsp://127.0.0.1:9/yard")
     await page.click("dialog form.camera button.primary")
