@@ -150,8 +150,9 @@ def test_what_a_worker_recorded_that_is_down_is_at_the_others_and_once_when_it_i
         assert gateway.fetch("/api/exports/of-nobody")[0] == 503
         assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.mp4")} == written
     eventually_sync(lambda: not is_known_to_be_down(gateway), "it is started again", limit_s=120)
-    assert gateway.json(f"/api/exports/{made_there['id']}")["state"] == "done"
-    assert gateway.fetch("/api/exports/of-nobody")[0] == 404
+    there_again = f"/api/exports/{made_there['id']}"
+    eventually_sync(lambda: gateway.json(there_again).get("state") == "done", "its exports are there again")
+    eventually_sync(lambda: gateway.fetch("/api/exports/of-nobody")[0] == 404, "both workers know")
     names = [each["id"] for each in segments(gateway, camera_id)]
     assert names[: len(there)] == [each["id"] for each in there], "each once"
     assert len(set(names)) == len(names)
