@@ -14,7 +14,7 @@ class Gateway {
       this.requests += 1;
       return this.answers();
     };
-    this.api = { base, fetch } as unknown as Api;
+    this.api = { base, fetch, url: (path: string) => base + path } as unknown as Api;
     clockOf(this.api); // starts the clock sync, which sends requests of its own
   }
 
@@ -27,8 +27,33 @@ let count = 0;
 const gateway = () => new Gateway(`http://gateway-${++count}.example`);
 
 describe("a gateway that is unreachable", () => {
-  beforeEach(() => void vi.useFakeTimers());
-  afterEach(() => void vi.useRealTimers());
+  let hasIcon = false;
+  beforeEach(() => {
+    vi.useFakeTimers();
+    hasIcon = false;
+    vi.stubGlobal("location", new URL("http://page.example/"));
+    vi.stubGlobal("fetch", () =>
+      hasIcon ? Promise.resolve(new Response()) : Promise.reject(new TypeError("Failed to fetch")),
+    );
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
+  });
+
+  it("is asked every five seconds where it runs and refuses this page", async () => {
+    const refusing = gateway();
+    hasIcon = true;
+    const callback = vi.fn();
+    whenReachable(refusing.api, new AbortController().signal, callback);
+    await vi.advanceTimersByTimeAsync(9000);
+    const { requests } = refusing;
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(refusing.requests - requests).toBe(4);
+    refusing.recover();
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(callback).toHaveBeenCalledTimes(1);
+  });
 
   it("is polled several times a second, once for all callers, and each is called back once", async () => {
     const away = gateway();

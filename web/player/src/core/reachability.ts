@@ -5,6 +5,10 @@ import { sampleClock } from "./clock-sync.ts";
 
 /** Between two polls of a gateway that is away. */
 const POLL_INTERVAL_MS = 300;
+/** Between two polls of a gateway that refuses this page: that changes when somebody changes its settings. */
+const REFUSED_INTERVAL_MS = 5000;
+/** Fast polls until it is found out again whether it does. */
+const POLLS_PER_CHECK = 10;
 /** Longer than the slowest round trip on which anything plays. A connection from before the outage may never answer. */
 const POLL_TIMEOUT_MS = 1200;
 
@@ -42,13 +46,25 @@ export async function refusesOrigin(api: Api): Promise<boolean> {
 
 /** Polls overlap, so that one that was sent a moment too early does not delay the next. */
 function poll(api: Api, callbacks: Set<() => void>): void {
+  let polls = 0;
   const attempt = async (): Promise<void> => {
     if (callbacks.size === 0) return finish();
-    if (!(await answers(api)) || waiting.get(api.base) !== callbacks) return;
+    const isCheckDue = current === REFUSED_INTERVAL_MS || polls++ % POLLS_PER_CHECK === 0;
+    const hasAnswered = await answers(api);
+    if (waiting.get(api.base) !== callbacks) return;
+    if (!hasAnswered) return isCheckDue ? check() : undefined;
     finish();
     for (const callback of callbacks) callback();
   };
-  const timer = setInterval(() => void attempt(), POLL_INTERVAL_MS);
+  const check = async (): Promise<void> => {
+    const interval = (await refusesOrigin(api)) ? REFUSED_INTERVAL_MS : POLL_INTERVAL_MS;
+    if (interval === current || waiting.get(api.base) !== callbacks) return;
+    clearInterval(timer);
+    current = interval;
+    timer = setInterval(() => void attempt(), interval);
+  };
+  let current = POLL_INTERVAL_MS;
+  let timer = setInterval(() => void attempt(), current);
   const finish = () => {
     clearInterval(timer);
     waiting.delete(api.base);
