@@ -26,6 +26,10 @@ COVERED_90K = CLOCK_RATE
 keyframes are elsewhere."""
 
 
+MILLISECOND_90K = CLOCK_RATE // 1000
+"""Answers have the start of a segment rounded down to the millisecond (:func:`gateway.clock.to_rfc3339`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentPosition:
     """A point in time in the archive: ``offset_90k`` after the start of ``segment``."""
@@ -98,6 +102,8 @@ class SegmentFinder:
             is_newest = after is None or after.sequence < before.sequence
             if (after is not None and after.continues and not is_newest) or (is_newest and self._is_growing(before)):
                 return SegmentPosition(before, before.duration_90k)
+        if after is not None and after.start_90k - time_90k < MILLISECOND_90K:
+            return SegmentPosition(after, 0)
         return None
 
     async def best_stream(self, camera_id: str, start_90k: int, end_90k: int) -> RenditionName | None:

@@ -118,6 +118,9 @@ async def test_the_segment_of_a_moment_is_found_and_a_gap_names_its_neighbours(c
     assert now["segment"]["state"] == "growing"
     gap = await _json(client, at + "2026-11-22T18:50:15Z", 404)
     assert "ends at 2026-11-22T18:50:10.000Z and the next begins at 2026-11-22T18:50:20.000Z" in str(gap["message"])
+    begin = await _json(client, at + "2026-11-22T18:50:19.9991Z")
+    assert begin["offset_s"] == 0, "answers have the start of a file to the millisecond, rounded down"
+    await _json(client, at + "2026-11-22T18:50:19.998Z", 404)
     await _json(client, "/api/cameras/yard/segments/at?time=now", 404)
     await _json(client, "/api/cameras/nobody/segments/at?time=now", 404)
     await _json(client, "/api/cameras/nobody/segments", 404)
