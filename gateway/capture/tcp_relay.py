@@ -7,6 +7,8 @@ Rules:
    the server asks for credentials. The relay itself adds none.
 3. What libav takes in, and the time, are bounded by :class:`~gateway.capture.watch.Watch`. A camera that is faster than
    libav is not read: TCP slows it down.
+4. What is accepted is closed at the end, too. An ``asyncio.Server`` that is closed in the turn of the loop in which it
+   accepts a connection leaves that one open (``Server._attach`` raises, Python 3.11): libav waited for it.
 """
 
 import asyncio
@@ -21,6 +23,9 @@ from gateway.capture.watch import Watch
 from gateway.errors import CaptureError
 
 CONNECTIONS_MAX = 3
+
+HANG_UP_S = 1.0
+"""How long a connection waits for the end of the one before; the relay closes it then."""
 
 TICK_S = 0.1
 """How often the watch is asked, in seconds."""
@@ -44,7 +49,6 @@ class TcpRelay:
         self._waiting: Stream | None = None
         """The connection that :meth:`start` has made, for libav's first."""
         self._listener: socket.socket | None = None
-        self._server: asyncio.Server | None = None
         self._connections = 0
         self._pumps: set[asyncio.Task[None]] = set()
         self._is_ended = False
@@ -53,19 +57,19 @@ class TcpRelay:
         """Connect to the camera; the host and port that libav connects to."""
         self._waiting = await self._connect()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+        self._listener.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
         port = self._listener.getsockname()[1]
-        self._server = await asyncio.start_server(self._serve, sock=self._listener)
         self._tick()
         return f"127.0.0.1:{port}"
 
     def end(self) -> None:
         """Close all connections at once."""
         self._is_ended = True
-        if self._server is not None:
-            self._server.close()
-        elif self._listener is not None:
-            # It was ended while it was started.
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
+            self._listener = None
         if self._waiting is not None:
             self._waiting[1].transport.abort()
         for task in self._pumps:
@@ -94,26 +98,42 @@ class TcpRelay:
                     raise camera_errors.connect_failed(error, self._url, self._source.timeout_s) from None
         raise camera_errors.not_opened(self._url, "its name has no address")
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if self._is_ended or self._pumps or self._connections >= CONNECTIONS_MAX:
-            writer.transport.abort()
-            return
-        self._pumps.add(task)
-        self._connections += 1
-        camera, self._waiting = self._waiting, None
+    def _accept(self) -> None:
+        """Rule 4."""
+        assert self._listener is not None
         try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        if self._connections >= CONNECTIONS_MAX:
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._connections += 1
+        task = asyncio.create_task(self._serve(connection, {*self._pumps}))
+        self._pumps.add(task)
+        # Also where it was cancelled before it began.
+        task.add_done_callback(lambda _: connection.close())
+        task.add_done_callback(self._pumps.discard)
+
+    async def _serve(self, connection: socket.socket, before: set[asyncio.Task[None]]) -> None:
+        libav: Stream | None = None
+        camera: Stream | None = None
+        try:
+            # libav has hung up: the end of that connection may be read later than this one was accepted.
+            if before and (await asyncio.wait(before, timeout=HANG_UP_S))[1]:
+                return
+            camera, self._waiting = self._waiting, None
+            libav = await asyncio.open_connection(sock=connection, limit=READ_BYTES)
             camera = camera or await self._connect()
-            await self._join((reader, writer), camera)
+            await self._join(libav, camera)
         except CaptureError as error:
             self.error = self.error or error
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            for each in (writer, *(() if camera is None else (camera[1],))):
-                each.transport.abort()
-            self._pumps.discard(task)
+            for _, writer in filter(None, (libav, camera)):
+                writer.transport.abort()
 
     async def _join(self, libav: Stream, camera: Stream) -> None:
         """Move bytes until one side ends; libav has what came before the camera's end."""
