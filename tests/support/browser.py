@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from playwright.async_api import Browser, Page, async_playwright
 
+from tests.support.eventually import eventually
+
 CHROMIUM = "/usr/bin/chromium"
 
 HEADLESS_SHELL = shutil.which("chromium-headless-shell") or CHROMIUM
@@ -30,13 +32,17 @@ FLAGS = [
 
 LOOK = """
 async (video, frames) => {
-  // Wait for presented frames, and describe each.
+  // Wait for presented frames, and describe each; null where none comes: the player may have another element by now.
   const canvas = document.createElement("canvas");
   canvas.width = 64; canvas.height = 36;
   const context = canvas.getContext("2d", { willReadFrequently: true });
   const seen = [];
   while (seen.length < frames) {
-    const metadata = await new Promise((resolve) => video.requestVideoFrameCallback((_, data) => resolve(data)));
+    const metadata = await new Promise((resolve) => {
+      video.requestVideoFrameCallback((_, data) => resolve(data));
+      setTimeout(() => resolve(null), 5000);
+    });
+    if (metadata === null) return null;
     context.drawImage(video, 0, 0, 64, 36);
     const pixels = context.getImageData(0, 0, 64, 36).data;
     let sum = 0, hash = 0;
@@ -70,10 +76,14 @@ def headless_shell(*flags: str) -> AbstractAsyncContextManager[Browser]:
 
 async def look(page: Page, selector: str = "video", frames: int = 10) -> list[dict[str, Any]]:
     """``frames`` presented frames of a video: mean brightness (0 to 255), hash and size in pixels."""
-    video = await page.wait_for_selector(selector, state="attached")
-    assert video is not None
-    seen: list[dict[str, Any]] = await video.evaluate(f"(video, frames) => ({LOOK})(video, frames)", frames)
-    return seen
+
+    async def seen() -> Any:
+        video = await page.wait_for_selector(selector, state="attached")
+        assert video is not None
+        return await video.evaluate(f"(video, frames) => ({LOOK})(video, frames)", frames)
+
+    found: list[dict[str, Any]] = await eventually(seen, f"{selector} presents {frames} frames")
+    return found
 
 
 def assert_moving_picture(seen: list[dict[str, Any]]) -> None:
