@@ -132,7 +132,8 @@ class GatewayProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.entered.remove(self)
+        if self in self.entered:  # not where it was started without ``with``
+            self.entered.remove(self)
         if self.process is not None:
             if self.process.poll() is None:
                 self.process.terminate()
