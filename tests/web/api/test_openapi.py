@@ -66,7 +66,7 @@ async def test_every_route_is_described(client: Client) -> None:
 async def test_every_setting_of_a_camera_is_in_the_schemas(client: Client) -> None:
     schemas = (await (await client.get("/openapi.json")).json())["components"]["schemas"]
     wanted = {*RecordedCameraSettings.model_fields, "engine"} - {"capture_engine", "capture_tls_ca_file"}
-    assert set(schemas["CameraPatch"]["properties"]) == wanted
+    assert set(schemas["CameraPatch"]["properties"]) == wanted | {"revision"}
     assert set(schemas["NewCamera"]["properties"]) == wanted | {"camera_id"}
     assert schemas["NewCamera"]["required"] == ["camera_id", "url"]
     assert {"minimum": 100, "maximum": 600000, "type": "integer"} in schemas["CameraPatch"]["properties"][
