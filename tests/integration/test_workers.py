@@ -132,8 +132,31 @@ def test_events_and_edits_are_those_of_the_whole_gateway(gateway: GatewayProcess
     eventually_sync(lambda: shares(gateway) == [1, 2], "it is removed at all workers")
 
 
+def recorded_since(gateway: GatewayProcess, camera: str) -> str:
+    """When the first recording of a camera began."""
+
+    def recorded() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = gateway.json(f"/api/cameras/{camera}/segments")["segments"]
+        return found
+
+    start: str = eventually_sync(recorded, f"{camera} is recorded")[0]["start"]
+    return start
+
+
+def test_a_recording_plays_at_every_worker_where_the_preferred_stream_is_not_recorded(gateway: GatewayProcess) -> None:
+    for camera in CAMERAS:
+        start = recorded_since(gateway, camera)
+        query = f"start={start}&end={time.time()}&prefer=sub"
+        for address in addresses(gateway):
+            asked = urllib.request.Request(
+                f"{address}/hls/{camera}/dvr.m3u8?{query}", headers=headers_of(gateway, TOKEN)
+            )
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                assert b"#EXTINF" in answer.read()
+
+
 def test_an_export_has_what_all_workers_have_recorded(gateway: GatewayProcess, tmp_path: Path) -> None:
-    start = gateway.json("/api/cameras/door/segments")["segments"][0]["start"]
+    start = max(recorded_since(gateway, camera) for camera in CAMERAS)
     asked = {"cameras": CAMERAS, "start": start, "end": str(time.time())}
     export = gateway.json("/api/exports", "POST", asked)
     eventually_sync(lambda: gateway.json(f"/api/exports/{export['id']}")["state"] == "done", "the export is done")

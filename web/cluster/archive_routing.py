@@ -174,7 +174,7 @@ class ArchiveRouting:
         if route in OF_FILE:
             return await self._node_of_file(camera_id, request.match_info["segment"])
         now_90k = self._clock.wall_90k()
-        rendition = query.get("rendition") or query.get("prefer")
+        rendition = query.get("rendition")  # what is preferred may not be recorded
         stream = RenditionName(rendition) if rendition in ("main", "sub") else None
         if route in OF_MOMENT:
             at_90k = parse_time(query["at"], "at")
@@ -191,7 +191,7 @@ class ArchiveRouting:
         names = {row.file.node_name for row in rows} | {*await self._read(camera_id, start_90k, until_90k, stream)}
         if route in OF_SPAN:
             return sorted(names | ({owner} if (owner := self._owner_name(camera_id)) is not None else set()))
-        if end_90k is None or end_90k > now_90k:
+        if end_90k is None or end_90k > now_90k or not names:  # the index is a little late
             names |= {owner} if (owner := self._owner_name(camera_id)) is not None else set()
         return sorted(names)
 
